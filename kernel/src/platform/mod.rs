@@ -1,0 +1,135 @@
+//! What sets a cell apart from Linux.
+//!
+//! Everything above this floor calls [`Platform`] and never asks which one it is. A platform
+//! maps memory where it is told, says what time it is, lets a core sleep, wakes others, and
+//! carries a core into the program and back.
+
+use core::ops::Range;
+
+use bitflags::bitflags;
+use shm_ipc::region::Region;
+
+use crate::abi::Errno;
+
+bitflags! {
+    /// What the program may do with memory. The values are those of mmap(2).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Prot: u32 {
+        /// `PROT_READ`
+        const READ = 1;
+        /// `PROT_WRITE`
+        const WRITE = 2;
+        /// `PROT_EXEC`
+        const EXEC = 4;
+    }
+}
+
+/// Whether writes to a mapping of a file reach the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// `MAP_PRIVATE`: they stay in the cell.
+    Private,
+    /// `MAP_SHARED`: they reach the file and everybody who maps it.
+    Shared,
+}
+
+/// One way to set a cell apart from Linux.
+///
+/// Addresses are the program's virtual addresses, page aligned, within [`Platform::user_range`];
+/// lengths are multiples of a page and not zero; frames are offsets into the cell's memory.
+/// `at` need not be free: a mapping replaces what is there.
+pub trait Platform: Sync {
+    /// The cell's memory as the kernel sees it: frames are read and written through this.
+    fn region(&self) -> Region;
+
+    /// Addresses that the program may use. Nothing else of the cell lies there.
+    fn user_range(&self) -> Range<u64>;
+
+    /// Maps frames.
+    ///
+    /// # Errors
+    /// `ENOMEM` when the platform is out of room for mappings.
+    fn map_frames(&self, at: u64, frame: u64, len: u64, prot: Prot) -> Result<(), Errno>;
+
+    /// Maps part of a file that the program (or the proxy for it) has open.
+    ///
+    /// # Errors
+    /// As mmap(2) for a file.
+    fn map_file(&self, at: u64, len: u64, prot: Prot, fd: i32, offset: u64, sharing: Sharing) -> Result<(), Errno>;
+
+    /// Maps a SysV shared-memory segment of Linux.
+    ///
+    /// # Errors
+    /// As shmat(2).
+    fn map_segment(&self, at: u64, shmid: i32, read_only: bool) -> Result<(), Errno>;
+
+    /// Removes all mappings in the range. Ranges that hold none are fine.
+    fn unmap(&self, at: u64, len: u64);
+
+    /// Changes what the program may do with what is mapped in the range.
+    ///
+    /// # Errors
+    /// `EACCES` as mprotect(2), `ENOMEM` when the platform is out of room for mappings.
+    fn protect(&self, at: u64, len: u64, prot: Prot) -> Result<(), Errno>;
+
+    /// Moves a mapping of a file or segment, keeping what is in it, to `to`, growing or
+    /// shrinking it to `new_len`. Never used for frames.
+    ///
+    /// # Errors
+    /// As mremap(2).
+    fn move_foreign(&self, from: u64, old_len: u64, to: u64, new_len: u64) -> Result<(), Errno>;
+
+    /// Passes msync(2) on for a mapping of a file. `flags` are the call's.
+    ///
+    /// # Errors
+    /// As msync(2).
+    fn sync_foreign(&self, at: u64, len: u64, flags: u32) -> Result<(), Errno>;
+
+    /// Passes madvise(2) on for a mapping of a file. `advice` is the call's.
+    ///
+    /// # Errors
+    /// As madvise(2).
+    fn advise_foreign(&self, at: u64, len: u64, advice: u32) -> Result<(), Errno>;
+
+    /// Nanoseconds of `CLOCK_MONOTONIC`.
+    fn monotonic(&self) -> u64;
+
+    /// Nanoseconds of `CLOCK_REALTIME`.
+    fn realtime(&self) -> u64;
+
+    /// Any clock that the host offers and that does not concern threads, in nanoseconds.
+    ///
+    /// # Errors
+    /// `EINVAL` for a clock that is not known.
+    fn host_clock(&self, id: u32) -> Result<u64, Errno>;
+
+    /// Address of a vDSO in the program's address space, 0 when there is none.
+    fn vdso(&self) -> u64;
+
+    /// Asks for a [`Timer`](shm_ipc::control::Cause::Timer) interrupt on this core at
+    /// `deadline` (monotonic nanoseconds), replacing an earlier request; `None` takes it back.
+    fn set_timer(&self, deadline: Option<u64>);
+
+    /// Sleeps until this core's doorbell is rung, it is kicked or interrupted, or `deadline`
+    /// (monotonic nanoseconds) has passed. Returns early for any reason or none. The doorbell
+    /// must have been announced as asleep.
+    fn sleep(&self, core: u32, deadline: Option<u64>);
+
+    /// One step of a waiting loop that expects to wait shortly.
+    fn relax(&self);
+
+    /// Interrupts the core with this index: it re-examines its run queue.
+    fn kick(&self, core: u32);
+
+    /// Wakes the proxy: its doorbell said that it sleeps.
+    fn wake_proxy(&self);
+
+    /// Base of the program's thread-local segment, and its counterpart `gs`.
+    fn set_segment_bases(&self, fs: u64, gs: u64);
+
+    /// The bases as the program has left them.
+    fn segment_bases(&self) -> (u64, u64);
+
+    /// Ends all cores. The control page says why.
+    fn end(&self) -> !;
+}

@@ -1,0 +1,30 @@
+//! The contract between the two sides of a cell, defined once and used by both.
+//!
+//! A cell's memory is one shared region that kernel and proxy both map, at different addresses.
+//! Everything here therefore speaks in *offsets* from the start of that region. The region opens
+//! with the [control page](control), followed by [boot information](boot), one block of
+//! counters and doorbell per core, one submission and one completion [ring](ring) per core, and
+//! then the frames that the kernel hands out ([`layout`]).
+//!
+//! Whatever lies in the region is an *allegation* of the other side: it is loaded through
+//! atomics, copied, checked, and only then used. No reference to plain data in the region is
+//! ever formed, so a peer that writes anything anywhere can cause an error, not undefined
+//! behaviour.
+//!
+//! [`calls`] is the table of Linux system calls: how each is handled and what its arguments are.
+//! The kernel marshals by it ([`block`]), the proxy unmarshals by it, and the compatibility page
+//! is printed from it.
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod block;
+pub mod boot;
+pub mod calls;
+pub mod control;
+pub mod doorbell;
+pub mod layout;
+pub mod region;
+pub mod ring;
+mod sync;

@@ -1,0 +1,270 @@
+//! Single-producer single-consumer rings of 64-byte slots.
+//!
+//! The producer owns `tail`, the consumer owns `head`; both are free-running 32-bit counters,
+//! so `tail - head` (wrapping) is the number of filled slots. Each side keeps its own counter
+//! and a cached copy of the peer's privately, and rereads the peer's only when the cached copy
+//! says "full" or "empty": in the steady state one cache line moves per message.
+//!
+//! The peer's counter is an allegation. A value that would mean more than `N` filled slots is
+//! answered with [`Corrupt`] and the ring is not used further by the caller.
+
+use core::fmt;
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// 64-bit words in a slot.
+pub const SLOT_WORDS: usize = 8;
+
+/// Slots per ring. A power of two; no cell has more threads with a call in flight per core
+/// than it is willing to make wait.
+pub const RING_SLOTS: usize = 256;
+
+/// One message as it lies in the ring.
+pub type Words = [u64; SLOT_WORDS];
+
+/// A message that travels through a ring.
+pub trait Message: Copy {
+    /// The eight words of the slot.
+    fn to_words(self) -> Words;
+    /// The message that `words` allege. Any bit pattern must give some value.
+    fn from_words(words: Words) -> Self;
+}
+
+/// One 64-byte slot, on a cache line of its own.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Slot([AtomicU64; SLOT_WORDS]);
+
+impl Slot {
+    /// An empty slot (all words zero).
+    #[must_use]
+    pub fn new() -> Self {
+        Slot(core::array::from_fn(|_| AtomicU64::new(0)))
+    }
+
+    fn store(&self, words: Words) {
+        for (cell, word) in self.0.iter().zip(words) {
+            cell.store(word, Ordering::Relaxed);
+        }
+    }
+
+    fn load(&self) -> Words {
+        core::array::from_fn(|i| self.0[i].load(Ordering::Relaxed))
+    }
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A counter on a cache line of its own, so that producer and consumer do not share one.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Counter(AtomicU32);
+
+impl Counter {
+    /// A counter at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Counter(AtomicU32::new(0))
+    }
+
+    /// Writes any value: what a hostile or broken peer does (tests).
+    #[doc(hidden)]
+    pub fn overwrite(&self, value: u32) {
+        self.0.store(value, Ordering::Release);
+    }
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A ring as it lies in shared memory: two counters and the slots.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Ring<const N: usize = RING_SLOTS> {
+    /// Messages ever produced (wrapping).
+    pub tail: Counter,
+    /// Messages ever consumed (wrapping).
+    pub head: Counter,
+    /// The messages.
+    pub slots: [Slot; N],
+}
+
+impl<const N: usize> Ring<N> {
+    /// An empty ring.
+    #[must_use]
+    pub fn new() -> Self {
+        const { assert!(N.is_power_of_two() && N <= 1 << 30) };
+        Ring { tail: Counter::new(), head: Counter::new(), slots: core::array::from_fn(|_| Slot::new()) }
+    }
+}
+
+impl<const N: usize> Default for Ring<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The peer's counter claims an impossible fill level: it wrote where it must not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Corrupt {
+    /// The peer's counter as read.
+    pub alleged: u32,
+    /// This side's own counter.
+    pub own: u32,
+}
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ring counter {:#x} is impossible beside {:#x}", self.alleged, self.own)
+    }
+}
+
+/// Why a message was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushError {
+    /// All slots are filled; the consumer has to catch up first.
+    Full,
+    /// The consumer's counter is impossible.
+    Corrupt(Corrupt),
+}
+
+/// The writing end. There must be one per ring.
+#[derive(Debug)]
+pub struct Producer<'r, const N: usize = RING_SLOTS> {
+    ring: &'r Ring<N>,
+    tail: u32,
+    cached_head: u32,
+}
+
+impl<'r, const N: usize> Producer<'r, N> {
+    /// Takes the writing end of a ring that is still empty.
+    #[must_use]
+    pub fn new(ring: &'r Ring<N>) -> Self {
+        Producer { ring, tail: 0, cached_head: 0 }
+    }
+
+    /// Appends `message`; it is visible to the consumer when this returns.
+    ///
+    /// # Errors
+    /// [`PushError`]
+    pub fn push<M: Message>(&mut self, message: M) -> Result<(), PushError> {
+        if self.tail.wrapping_sub(self.cached_head) as usize == N {
+            let head = self.ring.head.0.load(Ordering::Acquire);
+            if self.tail.wrapping_sub(head) as usize > N {
+                return Err(PushError::Corrupt(Corrupt { alleged: head, own: self.tail }));
+            }
+            self.cached_head = head;
+            if self.tail.wrapping_sub(head) as usize == N {
+                return Err(PushError::Full);
+            }
+        }
+        self.ring.slots[self.tail as usize & (N - 1)].store(message.to_words());
+        self.tail = self.tail.wrapping_add(1);
+        self.ring.tail.0.store(self.tail, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// The reading end. There must be one per ring.
+#[derive(Debug)]
+pub struct Consumer<'r, const N: usize = RING_SLOTS> {
+    ring: &'r Ring<N>,
+    head: u32,
+    cached_tail: u32,
+}
+
+impl<'r, const N: usize> Consumer<'r, N> {
+    /// Takes the reading end of a ring that is still empty.
+    #[must_use]
+    pub fn new(ring: &'r Ring<N>) -> Self {
+        Consumer { ring, head: 0, cached_tail: 0 }
+    }
+
+    /// Takes the oldest message, if there is one.
+    ///
+    /// # Errors
+    /// [`Corrupt`] when the producer's counter is impossible.
+    pub fn pop<M: Message>(&mut self) -> Result<Option<M>, Corrupt> {
+        if self.is_empty()? {
+            return Ok(None);
+        }
+        let words = self.ring.slots[self.head as usize & (N - 1)].load();
+        self.head = self.head.wrapping_add(1);
+        self.ring.head.0.store(self.head, Ordering::Release);
+        Ok(Some(M::from_words(words)))
+    }
+
+    /// Whether no message waits. Rereads the producer's counter only when it has to.
+    ///
+    /// # Errors
+    /// [`Corrupt`] when the producer's counter is impossible.
+    pub fn is_empty(&mut self) -> Result<bool, Corrupt> {
+        if self.head == self.cached_tail {
+            let tail = self.ring.tail.0.load(Ordering::Acquire);
+            if tail.wrapping_sub(self.head) as usize > N {
+                return Err(Corrupt { alleged: tail, own: self.head });
+            }
+            self.cached_tail = tail;
+        }
+        Ok(self.head == self.cached_tail)
+    }
+}
+
+/// A forwarded call on its way to the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Submission {
+    /// Names the waiting thread to the kernel; comes back unchanged in the [`Completion`].
+    pub token: u64,
+    /// Number of the call: Linux's, or one of [`crate::calls::private`].
+    pub nr: u32,
+    /// Offset of the call's [block](crate::block) in cell memory.
+    pub block: u64,
+}
+
+impl Message for Submission {
+    fn to_words(self) -> Words {
+        [self.token, u64::from(self.nr), self.block, 0, 0, 0, 0, 0]
+    }
+
+    fn from_words(words: Words) -> Self {
+        Submission { token: words[0], nr: words[1] as u32, block: words[2] }
+    }
+}
+
+/// The answer to a [`Submission`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completion {
+    /// The submission's token.
+    pub token: u64,
+    /// What Linux's system call returns: a value, or an errno negated.
+    pub result: i64,
+    /// A second result where a call has one (see the call's note in the table).
+    pub extra: u64,
+}
+
+impl Message for Completion {
+    fn to_words(self) -> Words {
+        [self.token, self.result as u64, self.extra, 0, 0, 0, 0, 0]
+    }
+
+    fn from_words(words: Words) -> Self {
+        Completion { token: words[0], result: words[1] as i64, extra: words[2] }
+    }
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    use core::mem::{align_of, offset_of, size_of};
+    assert!(size_of::<Slot>() == 64 && align_of::<Slot>() == 64);
+    assert!(offset_of!(Ring, tail) == 0);
+    assert!(offset_of!(Ring, head) == 64);
+    assert!(offset_of!(Ring, slots) == 128);
+    assert!(size_of::<Ring>() == 128 + 64 * RING_SLOTS);
+};
