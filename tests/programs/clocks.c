@@ -1,0 +1,140 @@
+/* Clocks and sleeping. Only relations are printed, never times. */
+#define _GNU_SOURCE
+#include "show.h"
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/times.h>
+#include <time.h>
+#include <unistd.h>
+
+static long long in_nanoseconds(struct timespec time) {
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+static long long now(clockid_t clock) {
+    struct timespec time;
+    return clock_gettime(clock, &time) ? -1 : in_nanoseconds(time);
+}
+
+static long long by_call(clockid_t clock) {
+    struct timespec time;
+    return syscall(SYS_clock_gettime, clock, &time) ? -1 : in_nanoseconds(time);
+}
+
+static void section_read(void) {
+    static const struct {
+        clockid_t clock;
+        const char *name;
+    } clocks[] = {{CLOCK_REALTIME, "REALTIME"}, {CLOCK_MONOTONIC, "MONOTONIC"},
+                  {CLOCK_MONOTONIC_RAW, "MONOTONIC_RAW"}, {CLOCK_BOOTTIME, "BOOTTIME"},
+                  {CLOCK_REALTIME_COARSE, "REALTIME_COARSE"}, {CLOCK_MONOTONIC_COARSE, "MONOTONIC_COARSE"},
+                  {CLOCK_PROCESS_CPUTIME_ID, "PROCESS_CPUTIME"}, {CLOCK_THREAD_CPUTIME_ID, "THREAD_CPUTIME"}};
+    for (size_t i = 0; i < sizeof clocks / sizeof *clocks; i++) {
+        long long last = now(clocks[i].clock);
+        int runs_forward = last >= 0;
+        for (int n = 0; n < 20000; n++) {
+            /* The C library's way and the system call must agree. */
+            long long next = n % 100 ? now(clocks[i].clock) : by_call(clocks[i].clock);
+            runs_forward &= next >= last;
+            last = next;
+        }
+        struct timespec resolution;
+        int result = clock_getres(clocks[i].clock, &resolution);
+        printf("%s runs forward: %d, resolution in (0, 10 ms]: %d\n", clocks[i].name, runs_forward,
+               result == 0 && in_nanoseconds(resolution) > 0 && in_nanoseconds(resolution) <= 10000000);
+    }
+    long long apart = now(CLOCK_BOOTTIME) - now(CLOCK_MONOTONIC);
+    CHECK(apart > -1000000);
+    struct timeval day;
+    gettimeofday(&day, NULL);
+    long long difference = now(CLOCK_REALTIME) - (day.tv_sec * 1000000000LL + day.tv_usec * 1000LL);
+    CHECK(difference >= 0 && difference < 1000000000);
+    CHECK(llabs(time(NULL) - now(CLOCK_REALTIME) / 1000000000) <= 1);
+    struct timespec unused;
+    SHOW(clock_gettime(12345, &unused));
+    SHOW(clock_getres(12345, &unused));
+    SHOW(syscall(SYS_clock_gettime, CLOCK_MONOTONIC, 8));
+}
+
+/* The coarse drift of the two clocks over 200 ms of computing: within one in a thousand. */
+static void section_rate(void) {
+    long long monotonic = now(CLOCK_MONOTONIC), raw = now(CLOCK_MONOTONIC_RAW), call = by_call(CLOCK_MONOTONIC);
+    while (now(CLOCK_MONOTONIC) - monotonic < 200000000)
+        ;
+    long long d1 = now(CLOCK_MONOTONIC) - monotonic, d2 = now(CLOCK_MONOTONIC_RAW) - raw, d3 = by_call(CLOCK_MONOTONIC) - call;
+    CHECK(llabs(d1 - d2) < 20000000);
+    CHECK(llabs(d1 - d3) < 20000000);
+    CHECK(now(CLOCK_PROCESS_CPUTIME_ID) > 20000000);
+    struct rusage usage;
+    SHOW(getrusage(RUSAGE_SELF, &usage));
+    CHECK(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec < 60);
+    struct tms ticks;
+    CHECK(times(&ticks) > 0);
+    CHECK(clock() > 0);
+}
+
+static void section_sleep(void) {
+    long long start = now(CLOCK_MONOTONIC);
+    struct timespec pause = {0, 20000000};
+    SHOW(nanosleep(&pause, NULL));
+    CHECK(now(CLOCK_MONOTONIC) - start >= 20000000);
+    start = now(CLOCK_MONOTONIC);
+    SHOW(clock_nanosleep(CLOCK_REALTIME, 0, &pause, NULL));
+    CHECK(now(CLOCK_MONOTONIC) - start >= 19000000);
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += 20000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    SHOW(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL));
+    CHECK(now(CLOCK_MONOTONIC) >= in_nanoseconds(until));
+    SHOW(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL));
+    for (int i = 0; i < 50; i++) {
+        struct timespec short_pause = {0, 100000};
+        start = now(CLOCK_MONOTONIC);
+        nanosleep(&short_pause, NULL);
+        if (now(CLOCK_MONOTONIC) - start < 100000)
+            puts("woke up early");
+    }
+    SHOW(usleep(1000));
+    pause.tv_nsec = -1;
+    SHOW(nanosleep(&pause, NULL));
+    pause.tv_nsec = 1000000000;
+    SHOW(nanosleep(&pause, NULL));
+    pause = (struct timespec){-1, 0};
+    SHOW(nanosleep(&pause, NULL));
+    /* clock_nanosleep returns the error number. */
+    SHOW(clock_nanosleep(12345, 0, &until, NULL));
+    SHOW(clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &until, NULL));
+}
+
+static void *sleep_in_thread(void *argument) {
+    struct timespec pause = {0, ((long)argument + 1) * 2000000};
+    return (void *)(long)nanosleep(&pause, NULL);
+}
+
+/* Eight threads sleep at once: on one core they must overlap. */
+static void section_sleepers(void) {
+    pthread_t threads[8];
+    long long start = now(CLOCK_MONOTONIC);
+    long sum = 0;
+    for (long i = 0; i < 8; i++)
+        pthread_create(&threads[i], NULL, sleep_in_thread, (void *)(i + 100));
+    for (int i = 0; i < 8; i++) {
+        void *result;
+        pthread_join(threads[i], &result);
+        sum += (long)result;
+    }
+    SHOW(sum);
+    long long took = now(CLOCK_MONOTONIC) - start;
+    CHECK(took >= 200000000);
+    CHECK(took < 1200000000);
+}
+
+int main(int argc, char **argv) {
+    static const struct section sections[] = {{"read", section_read}, {"rate", section_rate},
+                                              {"sleep", section_sleep}, {"sleepers", section_sleepers}, {NULL, NULL}};
+    return run_section(argc, argv, sections);
+}
