@@ -1,0 +1,175 @@
+//! The calls that the suites measure, as safe functions.
+//!
+//! [`system_call`] is an instruction of this program, not the C library's, so that what is timed
+//! is the path from the instruction into the kernel and back and nothing else.
+
+use std::arch::asm;
+use std::io;
+use std::ptr::NonNull;
+
+/// Tacet's own call that is forwarded to the proxy and does nothing there.
+const TACET_RING_NOP: usize = 1500;
+/// Tacet's own call that times round trips over the rings inside the kernel.
+const TACET_RING_PROBE: usize = 1501;
+
+const PAGE: usize = 4096;
+
+/// `getppid(2)`, which needs nothing but the kernel's own state.
+#[inline(always)]
+pub fn getppid() -> io::Result<()> {
+    // SAFETY: getppid takes no argument and touches no memory of the program.
+    result(unsafe { system_call(libc::SYS_getppid as usize, 0) }).map(drop)
+}
+
+/// A forwarded call that does nothing: the trap and one round trip over the rings. Linux answers
+/// ENOSYS.
+#[inline(always)]
+pub fn tacet_ring_nop() -> io::Result<()> {
+    // SAFETY: this number takes no argument and touches no memory, neither in a cell nor (where
+    // it does not exist) on Linux.
+    result(unsafe { system_call(TACET_RING_NOP, 0) }).map(drop)
+}
+
+/// Nanoseconds that `count` round trips over the rings take inside the kernel. Linux answers
+/// ENOSYS.
+pub fn tacet_ring_probe(count: usize) -> io::Result<u64> {
+    // SAFETY: the one argument is a number; no memory is touched.
+    result(unsafe { system_call(TACET_RING_PROBE, count) })
+}
+
+/// `sched_yield(2)`.
+#[inline(always)]
+pub fn sched_yield() -> io::Result<()> {
+    // SAFETY: takes no argument, touches no memory.
+    check(unsafe { libc::sched_yield() })
+}
+
+/// `clock_gettime(CLOCK_MONOTONIC)` through the C library, so through the vDSO where one is.
+#[inline(always)]
+pub fn clock_gettime() -> io::Result<()> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid timespec that lives over the call.
+    check(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) })
+}
+
+/// Page size that a mapping asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// 4 KiB pages (`MADV_NOHUGEPAGE`).
+    Small,
+    /// The largest that the kernel gives (`MADV_HUGEPAGE`).
+    Large,
+}
+
+/// A private anonymous mapping, unmapped on drop.
+pub struct Anonymous {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Anonymous {
+    /// Maps `length` bytes and advises on the page size. A kernel that refuses the advice
+    /// chooses the pages itself: the advice is not part of what is asked for.
+    pub fn map(length: usize, pages: Pages) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a fresh mapping at an address of the kernel's choice replaces nothing.
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let advice = match pages {
+            Pages::Small => libc::MADV_NOHUGEPAGE,
+            Pages::Large => libc::MADV_HUGEPAGE,
+        };
+        // SAFETY: the range is the mapping just made; neither advice changes its content.
+        unsafe { libc::madvise(address, length, advice) };
+        let start = NonNull::new(address.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Self { start, length })
+    }
+
+    /// Writes one byte to every 4 KiB.
+    pub fn touch(&mut self) {
+        for offset in (0..self.length).step_by(PAGE) {
+            // SAFETY: `offset < length`, the mapping is writable, lives until drop and is
+            // reached through `self` only.
+            unsafe { self.start.add(offset).write_volatile(1) };
+        }
+    }
+}
+
+impl Drop for Anonymous {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by `map`, is owned by `self` and not used afterwards.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}
+
+/// One `syscall` instruction. Returns what the kernel left in rax: −4095 … −1 are −errno.
+///
+/// # Safety
+/// The call of this number with this argument must be sound: it must not touch memory that Rust
+/// believes to be its own.
+#[inline(always)]
+unsafe fn system_call(number: usize, argument: usize) -> isize {
+    let returned: isize;
+    // SAFETY: the Linux x86-64 convention (System V psABI, appendix A.2.1): number in rax, first
+    // argument in rdi, result in rax; rcx and r11 are clobbered, the other registers preserved.
+    // The caller answers for the call itself.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => returned,
+            in("rdi") argument,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    returned
+}
+
+fn result(returned: isize) -> io::Result<u64> {
+    u64::try_from(returned).map_err(|_| {
+        let errno = i32::try_from(-returned).unwrap_or(libc::EIO);
+        io::Error::from_raw_os_error(errno)
+    })
+}
+
+fn check(returned: libc::c_int) -> io::Result<()> {
+    if returned == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tacets_own_calls_do_not_exist_on_linux() {
+        let errno = |result: io::Result<u64>| result.unwrap_err().raw_os_error();
+        assert_eq!(errno(tacet_ring_probe(1)), Some(libc::ENOSYS));
+        assert_eq!(errno(tacet_ring_nop().map(|()| 0)), Some(libc::ENOSYS));
+    }
+
+    #[test]
+    fn ordinary_calls_succeed() {
+        getppid().unwrap();
+        sched_yield().unwrap();
+        clock_gettime().unwrap();
+    }
+
+    #[test]
+    fn touched_memory_is_written_page_by_page() {
+        let mut memory = Anonymous::map(4 * PAGE, Pages::Small).unwrap();
+        memory.touch();
+        // SAFETY: the mapping is 4 pages long and readable.
+        let bytes = unsafe { std::slice::from_raw_parts(memory.start.as_ptr(), 4 * PAGE) };
+        let written: Vec<usize> = (0..4 * PAGE).filter(|&i| bytes[i] == 1).collect();
+        assert_eq!(written, [0, PAGE, 2 * PAGE, 3 * PAGE]);
+    }
+
+    #[test]
+    fn impossible_mapping_is_refused() {
+        assert!(Anonymous::map(usize::MAX / 2, Pages::Large).is_err());
+    }
+}

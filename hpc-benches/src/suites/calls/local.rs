@@ -1,0 +1,36 @@
+//! Calls without data: local ones, the forwarded no-op, and the ring below it.
+
+use super::timing::{Plan, time};
+use super::{Bench, Samples};
+use crate::machine::calls;
+
+const PROBES: usize = 50;
+const ROUND_TRIPS_PER_PROBE: usize = 1000;
+
+pub(super) fn getppid(bench: &Bench) -> Samples {
+    time(&bench.clock, Plan::BATCHED, calls::getppid)
+}
+
+pub(super) fn sched_yield(bench: &Bench) -> Samples {
+    time(&bench.clock, Plan::BATCHED, calls::sched_yield)
+}
+
+pub(super) fn clock_gettime(bench: &Bench) -> Samples {
+    time(&bench.clock, Plan::BATCHED, calls::clock_gettime)
+}
+
+/// The trap into the cell's kernel, a round trip to the proxy, and back.
+pub(super) fn forwarded_nop(bench: &Bench) -> Samples {
+    time(&bench.clock, Plan::SINGLE, calls::tacet_ring_nop)
+}
+
+/// The round trip alone, timed by the cell's kernel; a sample is the mean of a probe.
+pub(super) fn ring_roundtrip(_: &Bench) -> Samples {
+    calls::tacet_ring_probe(ROUND_TRIPS_PER_PROBE)?;
+    (0..PROBES)
+        .map(|_| {
+            let nanoseconds = calls::tacet_ring_probe(ROUND_TRIPS_PER_PROBE)?;
+            Ok(nanoseconds as f64 / ROUND_TRIPS_PER_PROBE as f64)
+        })
+        .collect()
+}
