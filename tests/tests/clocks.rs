@@ -1,0 +1,3 @@
+//! Clocks and sleeping.
+
+tacet_tests::sections!("clocks.c": read, rate, sleep, sleepers);

@@ -1,0 +1,125 @@
+//! Programs that Debian ships, unmodified, as a user would call them.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+use tacet_tests::{Case, scratch};
+
+/// 200 MB that do not repeat.
+fn large_file() -> PathBuf {
+    scratch::data("200MB", |file| {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..200_000_000 / 8 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            file.write_all(&state.to_le_bytes())?;
+        }
+        Ok(())
+    })
+}
+
+/// A million lines in no order.
+fn many_lines() -> PathBuf {
+    scratch::data("lines", |file| {
+        let mut state = 12345_u64;
+        for number in 0..1_000_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            writeln!(file, "{} line {number}", state >> 40)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn echo() {
+    let compared = Case::new("/bin/echo").args(["one", "two words", "", "-n", "ümlaut"]).assert_same();
+    assert_eq!(compared.native.out(), "one two words  -n ümlaut\n");
+}
+
+#[test]
+fn program_from_path() {
+    assert_eq!(Case::new("echo").arg("found").assert_same().native.out(), "found\n");
+}
+
+#[test]
+fn true_and_false() {
+    assert_eq!(Case::new("/bin/true").assert_same().native.shell_status(), 0);
+    assert_eq!(Case::new("/bin/false").assert_same().native.shell_status(), 1);
+}
+
+#[test]
+fn cat() {
+    let text: Vec<u8> = (0..3_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let compared = Case::new("/bin/cat").args(["-", "file"]).input(text.clone()).file("file", "the end").assert_same();
+    assert!(compared.native.stdout.starts_with(&text));
+    Case::new("/bin/cat").arg("missing").assert_same();
+}
+
+#[test]
+fn list_documentation() {
+    let compared = Case::new("/bin/ls").args(["-lR", "/usr/share/doc"]).assert_same();
+    assert!(compared.native.stdout.len() > 10_000, "{}", compared.native);
+}
+
+#[test]
+fn checksum_of_200_megabytes() {
+    let case = Case::new("/usr/bin/sha256sum").arg(large_file()).limit(Duration::from_secs(180));
+    assert!(case.assert_same().native.out().ends_with("200MB\n"));
+}
+
+#[test]
+fn sort_a_million_lines() {
+    let case = Case::new("/usr/bin/sort").arg(many_lines()).limit(Duration::from_secs(120));
+    assert_eq!(case.assert_same().native.stdout.iter().filter(|byte| **byte == b'\n').count(), 1_000_000);
+    let numeric = Case::new("/usr/bin/sort").args(["-n", "-r", "-u", "-k", "1,1", "-o", "sorted"]).arg(many_lines());
+    numeric.limit(Duration::from_secs(120)).assert_same();
+}
+
+/// Out of a cell into Linux, out of Linux into a cell, and from cell to cell.
+#[test]
+fn dd_through_pipes() {
+    let out = "run dd if=\"$1\" bs=64k count=800 status=none | sha256sum";
+    Case::script(out).arg(large_file()).assert_same();
+    let into =
+        "head -c 50000000 \"$1\" | run dd bs=4k iflag=fullblock of=copied status=none; cmp -n 50000000 \"$1\" copied";
+    Case::script(into).arg(large_file()).assert_same();
+    let through = "head -c 50000000 \"$1\" | run dd bs=1M iflag=fullblock status=none | sha256sum";
+    Case::script(through).arg(large_file()).assert_same();
+    // Counts go to standard error, with a time that differs.
+    let counts = "head -c 1000000 \"$1\" | run dd bs=1000 iflag=fullblock of=/dev/null 2>&1 | head -n 2";
+    assert_eq!(
+        Case::script(counts).arg(large_file()).assert_same().native.out(),
+        "1000+0 records in\n1000+0 records out\n"
+    );
+}
+
+#[test]
+fn cell_to_cell_pipe() {
+    let script = "run cat \"$1\" | run sha256sum";
+    Case::script(script).arg(many_lines()).assert_same();
+}
+
+#[test]
+fn shell_exit_status() {
+    assert_eq!(Case::new("/bin/sh").args(["-c", "exit 7"]).assert_same().native.shell_status(), 7);
+    let script = "for status in 0 1 2 99 126 127 128 200 255; do run sh -c \"exit $status\"; echo $?; done";
+    Case::script(script).assert_same();
+}
+
+#[test]
+fn shell_builtins() {
+    let text = "i=0; while [ $i -lt 1000 ]; do i=$((i+1)); done; echo $i; for f in /usr/share/doc/bash*; do echo $f; done; \
+                cd /usr && pwd; read -r line; echo \"[$line]\"; trap 'echo bye' EXIT; echo err >&2; exit 3";
+    let compared = Case::new("/bin/sh").args(["-c", text]).input("from stdin\nrest\n").assert_same();
+    assert_eq!(compared.native.shell_status(), 3);
+}
+
+#[test]
+fn tar_through_a_pipe() {
+    let listing = "run tar c -C /usr/share/doc --sort=name bash coreutils tar | tar t";
+    assert!(Case::script(listing).assert_same().native.stdout.len() > 100);
+    Case::script("tar c -C /usr/share/doc --sort=name bash coreutils tar | run tar t").assert_same();
+    Case::script("run tar c -C /usr/share/doc --sort=name bash coreutils tar | run tar t").assert_same();
+    Case::script("tar c -C /usr/share/doc bash coreutils | run tar x").assert_same();
+}

@@ -1,0 +1,116 @@
+//! MPI programs under Debian's MPICH: `mpirun.mpich -np 2 tacet run -- ./program` against
+//! `mpirun.mpich -np 2 ./program`, with the transports that the library chooses.
+
+use std::time::Duration;
+use tacet_tests::node::Holdings;
+use tacet_tests::scratch::Scratch;
+use tacet_tests::{Case, Language, Node, Outcome, build};
+
+fn mpi(source: &str) -> Case {
+    let case = Case::new(build(Language::Mpi, source)).launcher(["mpirun.mpich", "-np", "2"]);
+    case.limit(Duration::from_secs(120))
+}
+
+/// Runs in cells as natively, successfully, and leaves nothing on the node.
+fn same(case: &Case) -> Outcome {
+    let before = Holdings::now();
+    let compared = case.assert_same();
+    assert_eq!(compared.native.status.code(), Some(0), "{}", compared.native);
+    before.assert_unchanged();
+    compared.native
+}
+
+#[test]
+fn ring() {
+    assert_eq!(same(&mpi("mpi_ring.c")).out(), "2 ranks, 100 rounds, token 300: right\n");
+}
+
+#[test]
+fn ring_of_many_rounds() {
+    same(&mpi("mpi_ring.c").arg("20000"));
+}
+
+#[test]
+fn allreduce() {
+    let native = same(&mpi("mpi_allreduce.c"));
+    assert!(native.out().contains("1048576 doubles: 0 wrong sums"), "{native}");
+}
+
+#[test]
+fn pingpong() {
+    let native = same(&mpi("mpi_pingpong.c"));
+    assert!(native.out().contains("4194304 bytes: 0 wrong"), "{native}");
+}
+
+/// One rank on Linux, one in a cell: they see each other as two ranks of one node.
+#[test]
+fn native_rank_beside_a_cell() {
+    let program = build(Language::Mpi, "mpi_pingpong.c");
+    let script = "mpirun.mpich -np 1 \"$1\" : -np 1 \"$2\" run -- \"$1\"";
+    let node = Node::take();
+    let run = Case::script(script).arg(&program).arg(tacet_tests::node::tacet()).limit(Duration::from_secs(120));
+    let outcome = run.start_native(&node, &Scratch::new()).finish();
+    assert_eq!(outcome.status.code(), Some(0), "{outcome}");
+    assert!(outcome.out().contains("4194304 bytes: 0 wrong"), "{outcome}");
+    assert!(!outcome.out().lines().any(|line| !line.ends_with(": 0 wrong")), "{outcome}");
+}
+
+#[test]
+fn launcher_forwards_stdin() {
+    let case = mpi("mpi_end.c").arg("stdin").input("a line\n");
+    assert_eq!(same(&case).out(), "rank 0 read: a line\n");
+}
+
+/// A program that ends badly: all ranks end, the status says so as it does natively, nothing is
+/// left. `finish` fails when a process of the run lives on.
+fn ends_badly(how: &str) -> (Outcome, Outcome) {
+    let case = mpi("mpi_end.c").arg(how);
+    let (node, scratch) = (Node::take(), Scratch::new());
+    let native = case.start_native(&node, &scratch).finish();
+    let before = Holdings::now();
+    let cell = case.start_cell(&node, &scratch).finish();
+    assert_ne!(native.status.code(), Some(0), "{native}");
+    assert_eq!(cell.shell_status(), native.shell_status(), "\n--- native\n{native}\n--- cell\n{cell}");
+    before.assert_unchanged();
+    (native, cell)
+}
+
+#[test]
+fn abort() {
+    let (native, cell) = ends_badly("abort");
+    for outcome in [native, cell] {
+        assert!(outcome.err().contains("application called MPI_Abort(MPI_COMM_WORLD, 17)"), "{outcome}");
+    }
+}
+
+#[test]
+fn a_rank_exits() {
+    ends_badly("exit");
+}
+
+/// The launcher sees the signal itself, not an exit status of `tacet`.
+#[test]
+fn a_rank_crashes() {
+    let (native, cell) = ends_badly("crash");
+    for outcome in [native, cell] {
+        assert!(outcome.out().contains("Segmentation fault (signal 11)"), "{outcome}");
+    }
+}
+
+/// The launcher is terminated in the middle of a run.
+#[test]
+fn launcher_is_terminated() {
+    let case = mpi("mpi_ring.c").arg("2000000000");
+    let (node, scratch) = (Node::take(), Scratch::new());
+    let before = Holdings::now();
+    let running = case.start_cell(&node, &scratch);
+    let is_under_way = || {
+        let family = tacet_tests::process::family(running.pid());
+        (family.iter().filter(|process| process.name == "tacet").count() >= 2).then_some(())
+    };
+    assert!(tacet_tests::poll_until(Duration::from_secs(20), is_under_way).is_some(), "no two tacets under mpirun");
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    let outcome = running.finish();
+    assert_ne!(outcome.status.code(), Some(0), "{outcome}");
+    before.assert_unchanged();
+}
