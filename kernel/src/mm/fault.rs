@@ -1,0 +1,73 @@
+//! Faults on the program's memory.
+
+use shm_ipc::layout::PAGE;
+
+use super::regions::Vma;
+use super::space::AddressSpace;
+use crate::abi::linux;
+use crate::platform::Prot;
+
+/// What an instruction wanted of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// To read it.
+    Read,
+    /// To write it.
+    Write,
+    /// To run it.
+    Exec,
+}
+
+impl Access {
+    /// Whether memory of this protection allows it. On x86-64 what can be written or run can
+    /// be read.
+    #[must_use]
+    pub fn is_allowed(self, prot: Prot) -> bool {
+        match self {
+            Access::Read => !prot.is_empty(),
+            Access::Write => prot.contains(Prot::WRITE),
+            Access::Exec => prot.contains(Prot::EXEC),
+        }
+    }
+}
+
+/// What became of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The instruction can be tried again.
+    Filled,
+    /// The program may not do that: SIGSEGV with this `si_code`.
+    Segv {
+        /// `SEGV_MAPERR` or `SEGV_ACCERR`.
+        code: i32,
+    },
+    /// There is nothing behind the mapping, such as beyond the end of a file: SIGBUS.
+    Bus,
+    /// The program may do that, but the cell's memory is used up.
+    OutOfMemory,
+}
+
+impl AddressSpace {
+    /// Mends a fault of the program at `addr`, or says what it is.
+    pub fn handle_fault(&mut self, addr: u64, access: Access) -> Fault {
+        let Some(vma) = self.regions.find(addr) else {
+            return Fault::Segv { code: linux::SEGV_MAPERR as i32 };
+        };
+        if !access.is_allowed(vma.prot) {
+            return Fault::Segv { code: linux::SEGV_ACCERR as i32 };
+        }
+        if !vma.kind.has_frames() {
+            return Fault::Bus;
+        }
+        if self.ensure_frame(&vma, addr) { Fault::Filled } else { Fault::OutOfMemory }
+    }
+
+    /// Sees to it that there is a frame behind `addr` of `vma` and that it is mapped.
+    fn ensure_frame(&mut self, vma: &Vma, addr: u64) -> bool {
+        let Some(run) = self.mapped.find(addr) else { return self.fill_at(vma, addr).is_ok() };
+        // Another core was faster, or the platform failed half way through a change of
+        // protection: mapping the page once more is right in both cases.
+        let page = addr / PAGE * PAGE;
+        self.platform.map_frames(page, run.frame + (page - run.virt), PAGE, vma.prot).is_ok()
+    }
+}

@@ -1,0 +1,273 @@
+//! Which frames of the cell's memory are free.
+//!
+//! A *frame* is a page of the cell's memory, named by its offset there. Free frames are kept as
+//! extents, each either *clean* (never handed out since the cell began, so still zero, and on
+//! most platforms not even backed by memory yet) or *dirty* (must be cleared before a program
+//! sees it). Two orders are kept: by place, to merge neighbours, and by size, to find a fit
+//! without a search.
+//!
+//! Small requests are cut from the upper end of the smallest dirty extent that fits, large ones
+//! from the lower end of a clean one, aligned for large pages: so the two don't break up each
+//! other's room.
+//!
+//! A frame whose address a forwarded call holds is *pinned*. If it is freed meanwhile it is
+//! parked, and nobody gets it before the call has come back.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use shm_ipc::layout::{LARGE_PAGE, PAGE};
+
+/// Contiguous frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Offset of the first.
+    pub frame: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Whether they still are as the cell found them: zero.
+    pub clean: bool,
+}
+
+impl Extent {
+    /// Offset behind the last frame.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.frame + self.len
+    }
+
+    fn size_key(&self) -> (bool, u64, u64) {
+        (self.clean, self.len, self.frame)
+    }
+
+    /// The lowest place for `len` bytes within the extent that is `phase` past a multiple of
+    /// `unit`.
+    fn fit(&self, len: u64, unit: u64, phase: u64) -> Option<u64> {
+        let ahead = (phase % unit + unit - self.frame % unit) % unit;
+        let start = self.frame.checked_add(ahead)?;
+        (start.checked_add(len)? <= self.end()).then_some(start)
+    }
+}
+
+/// The free frames of a cell.
+#[derive(Debug)]
+pub struct Frames {
+    total: u64,
+    free_bytes: u64,
+    free: BTreeMap<u64, Extent>,
+    by_size: BTreeSet<(bool, u64, u64)>,
+    pins: Vec<Range<u64>>,
+    parked: Vec<Range<u64>>,
+}
+
+impl Frames {
+    /// All of `range` is free and clean. Incomplete pages at its ends are not used.
+    #[must_use]
+    pub fn new(range: Range<u64>) -> Self {
+        let start = range.start.next_multiple_of(PAGE);
+        let len = (range.end / PAGE * PAGE).saturating_sub(start);
+        let mut frames = Frames {
+            total: len,
+            free_bytes: 0,
+            free: BTreeMap::new(),
+            by_size: BTreeSet::new(),
+            pins: Vec::new(),
+            parked: Vec::new(),
+        };
+        if len > 0 {
+            frames.put(Extent { frame: start, len, clean: true });
+        }
+        frames
+    }
+
+    /// Bytes of all frames, free or not.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Bytes that can be allocated now.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.free_bytes
+    }
+
+    /// Takes `len` bytes of frames to be mapped at `virt`, in as few extents as possible and
+    /// placed for large pages when `len` allows. `near` is where they would join what is mapped
+    /// beside them. `None`, with nothing taken, when there are too few.
+    #[must_use]
+    pub fn allocate(&mut self, len: u64, virt: u64, near: Option<u64>) -> Option<Vec<Extent>> {
+        if len > self.free_bytes {
+            return None;
+        }
+        let large = len >= LARGE_PAGE;
+        if let Some(start) = near
+            && (!large || start % LARGE_PAGE == virt % LARGE_PAGE)
+            && let Some(extents) = self.take(start, len)
+        {
+            return Some(extents);
+        }
+        let whole = if large { self.take_large(len, virt) } else { self.take_small(len) };
+        Some(match whole {
+            Some(extent) => vec![extent],
+            None => self.take_pieces(len, virt),
+        })
+    }
+
+    /// Takes `len` contiguous bytes, `phase` past a multiple of `unit`.
+    #[must_use]
+    pub fn allocate_contiguous(&mut self, len: u64, unit: u64, phase: u64) -> Option<Extent> {
+        self.take_fit(len, unit.max(PAGE), phase, [false, true])
+    }
+
+    /// Gives frames back. Those that are pinned become free when they are unpinned.
+    pub fn free(&mut self, frame: u64, len: u64) {
+        let (mut at, end) = (frame, frame + len);
+        while at < end {
+            let pin = self.pins.iter().filter(|pin| pin.end > at && pin.start < end).min_by_key(|pin| pin.start);
+            let Some(pin) = pin.cloned() else {
+                self.put_dirty(at, end - at);
+                return;
+            };
+            if pin.start > at {
+                self.put_dirty(at, pin.start - at);
+                at = pin.start;
+            }
+            let stop = pin.end.min(end);
+            self.parked.push(at..stop);
+            at = stop;
+        }
+    }
+
+    /// Holds frames for a forwarded call: until [`Frames::unpin`] nobody else gets them.
+    pub fn pin(&mut self, frame: u64, len: u64) {
+        self.pins.push(frame..frame + len);
+    }
+
+    /// Ends one [`Frames::pin`] of the same frames.
+    pub fn unpin(&mut self, frame: u64, len: u64) {
+        let Some(index) = self.pins.iter().position(|pin| *pin == (frame..frame + len)) else { return };
+        self.pins.swap_remove(index);
+        for parked in core::mem::take(&mut self.parked) {
+            self.free(parked.start, parked.end - parked.start);
+        }
+    }
+
+    /// Free extents in order, for tests.
+    #[cfg(test)]
+    pub fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
+        self.free.values().copied()
+    }
+
+    /// Bytes parked until their pins go, for tests.
+    #[cfg(test)]
+    pub fn parked_bytes(&self) -> u64 {
+        self.parked.iter().map(|range| range.end - range.start).sum()
+    }
+
+    fn take_small(&mut self, len: u64) -> Option<Extent> {
+        let found = [false, true]
+            .into_iter()
+            .find_map(|clean| self.by_size.range((clean, len, 0)..=(clean, u64::MAX, u64::MAX)).next().copied());
+        let (_, found_len, frame) = found?;
+        Some(self.carve(frame, frame + found_len - len, len))
+    }
+
+    fn take_large(&mut self, len: u64, virt: u64) -> Option<Extent> {
+        self.take_fit(len, LARGE_PAGE, virt % LARGE_PAGE, [true, false])
+    }
+
+    fn take_fit(&mut self, len: u64, unit: u64, phase: u64, order: [bool; 2]) -> Option<Extent> {
+        let (extent, start) = order.into_iter().find_map(|clean| {
+            let fitting = self.by_size.range((clean, len, 0)..=(clean, u64::MAX, u64::MAX));
+            fitting
+                .map(|&(clean, len, frame)| Extent { frame, len, clean })
+                .find_map(|extent| Some((extent, extent.fit(len, unit, phase)?)))
+        })?;
+        Some(self.carve(extent.frame, start, len))
+    }
+
+    /// `len` bytes, no more than are free, from the largest extents there are.
+    fn take_pieces(&mut self, len: u64, virt: u64) -> Vec<Extent> {
+        let mut pieces = Vec::new();
+        let mut done = 0;
+        while done < len {
+            let Some(largest) = self.largest() else { break };
+            let start = match largest.fit(LARGE_PAGE, LARGE_PAGE, (virt + done) % LARGE_PAGE) {
+                Some(aligned) if len - done >= LARGE_PAGE => aligned,
+                _ => largest.frame,
+            };
+            let piece = self.carve(largest.frame, start, (len - done).min(largest.end() - start));
+            done += piece.len;
+            pieces.push(piece);
+        }
+        pieces
+    }
+
+    fn largest(&self) -> Option<Extent> {
+        let last = |clean| self.by_size.range((clean, 0, 0)..=(clean, u64::MAX, u64::MAX)).next_back();
+        let &(clean, len, frame) = [last(true), last(false)].into_iter().flatten().max_by_key(|(_, len, _)| *len)?;
+        Some(Extent { frame, len, clean })
+    }
+
+    /// Takes exactly these frames if all of them are free.
+    fn take(&mut self, start: u64, len: u64) -> Option<Vec<Extent>> {
+        let end = start.checked_add(len)?;
+        let mut parts = Vec::new();
+        let mut at = start;
+        while at < end {
+            let (_, extent) = self.free.range(..=at).next_back()?;
+            if extent.end() <= at {
+                return None;
+            }
+            let stop = extent.end().min(end);
+            parts.push((extent.frame, at, stop - at));
+            at = stop;
+        }
+        Some(parts.into_iter().map(|(extent, at, len)| self.carve(extent, at, len)).collect())
+    }
+
+    /// Takes `start .. start + len` out of the free extent that begins at `extent`.
+    fn carve(&mut self, extent: u64, start: u64, len: u64) -> Extent {
+        let taken = Extent { frame: start, len, clean: false };
+        let Some(whole) = self.remove(extent) else { return taken };
+        if start > whole.frame {
+            self.put(Extent { len: start - whole.frame, ..whole });
+        }
+        if taken.end() < whole.end() {
+            self.put(Extent { frame: taken.end(), len: whole.end() - taken.end(), ..whole });
+        }
+        Extent { clean: whole.clean, ..taken }
+    }
+
+    fn put_dirty(&mut self, frame: u64, len: u64) {
+        let mut extent = Extent { frame, len, clean: false };
+        let before = self.free.range(..frame).next_back().map(|(_, before)| *before);
+        if let Some(before) = before.filter(|before| !before.clean && before.end() == frame) {
+            self.remove(before.frame);
+            extent.frame = before.frame;
+            extent.len += before.len;
+        }
+        let after = self.free.get(&extent.end()).copied();
+        if let Some(after) = after.filter(|after| !after.clean) {
+            self.remove(after.frame);
+            extent.len += after.len;
+        }
+        self.put(extent);
+    }
+
+    fn put(&mut self, extent: Extent) {
+        self.free.insert(extent.frame, extent);
+        self.by_size.insert(extent.size_key());
+        self.free_bytes += extent.len;
+    }
+
+    fn remove(&mut self, frame: u64) -> Option<Extent> {
+        let extent = self.free.remove(&frame)?;
+        self.by_size.remove(&extent.size_key());
+        self.free_bytes -= extent.len;
+        Some(extent)
+    }
+}

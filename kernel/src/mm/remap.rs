@@ -1,0 +1,162 @@
+//! mremap(2).
+//!
+//! Moving memory moves its frames: nothing is copied. Memory keeps its place relative to large
+//! pages when it moves. `old_len` 0, which maps shared memory a second time, works for files
+//! and segments; anonymous memory has one owner, so there it is refused with `EINVAL`, as
+//! `MREMAP_DONTUNMAP` is.
+
+use core::ops::Range;
+
+use shm_ipc::layout::{LARGE_PAGE, PAGE};
+
+use super::page_up;
+use super::regions::{Kind, Vma};
+use super::space::AddressSpace;
+use crate::abi::{Errno, SysResult, linux};
+
+impl AddressSpace {
+    /// mremap(2).
+    ///
+    /// # Errors
+    /// Those of mremap(2).
+    pub fn mremap(&mut self, addr: u64, old_len: u64, new_len: u64, flags: u32, new_addr: u64) -> SysResult {
+        let may_move = flags & linux::MREMAP_MAYMOVE != 0;
+        let fixed = flags & linux::MREMAP_FIXED != 0;
+        let known = linux::MREMAP_MAYMOVE | linux::MREMAP_FIXED;
+        if flags & !known != 0 || fixed && !may_move || !addr.is_multiple_of(PAGE) {
+            return Err(Errno::EINVAL);
+        }
+        let old_len = page_up(old_len).ok_or(Errno::EINVAL)?;
+        let new_len = page_up(new_len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
+        if fixed {
+            return self.mremap_to(addr, old_len, new_len, new_addr);
+        }
+        let vma = self.regions.find(addr).ok_or(Errno::EFAULT)?;
+        if old_len >= new_len {
+            if old_len > new_len {
+                self.munmap(addr + new_len, old_len - new_len)?;
+            }
+            return Ok(addr);
+        }
+        let vma = resizable(&vma, addr, old_len)?;
+        let at_end = self.regions.find(addr).is_some_and(|whole| whole.end == vma.end) && old_len != 0;
+        if at_end && self.grow(&vma, new_len).is_ok() {
+            return Ok(addr);
+        }
+        if !may_move {
+            return Err(Errno::ENOMEM);
+        }
+        let phase = if new_len >= LARGE_PAGE { addr % LARGE_PAGE } else { 0 };
+        let window = self.range.start..self.top();
+        let to = self.gap_within(window, new_len, PAGE, phase).ok_or(Errno::ENOMEM)?;
+        self.relocate(&vma, to, new_len)
+    }
+
+    /// With `MREMAP_FIXED`: replaces what is at `to`.
+    fn mremap_to(&mut self, addr: u64, old_len: u64, new_len: u64, to: u64) -> SysResult {
+        let end = to.checked_add(new_len).filter(|end| *end <= self.range.end).ok_or(Errno::EINVAL)?;
+        let old_end = addr.checked_add(old_len).ok_or(Errno::EINVAL)?;
+        if !to.is_multiple_of(PAGE) || old_end > to && end > addr || to < self.range.start {
+            return Err(Errno::EINVAL);
+        }
+        let vma = self.regions.find(addr).ok_or(Errno::EFAULT)?;
+        if old_len > new_len {
+            let kept = resizable(&vma, addr, new_len)?;
+            self.munmap(addr + new_len, old_len - new_len)?;
+            self.release(to..end, false);
+            return self.relocate(&kept, to, new_len);
+        }
+        let vma = resizable(&vma, addr, old_len)?;
+        self.release(to..end, false);
+        self.relocate(&vma, to, new_len)
+    }
+
+    /// Makes `vma`, which ends a region, longer where it is.
+    fn grow(&mut self, vma: &Vma, new_len: u64) -> Result<(), Errno> {
+        let end = vma.start.checked_add(new_len).ok_or(Errno::ENOMEM)?;
+        if !self.is_free(vma.end..end) {
+            return Err(Errno::ENOMEM);
+        }
+        if vma.kind.has_frames() {
+            return self.map_more(vma, vma.end..end, None);
+        }
+        self.platform.move_foreign(vma.start, vma.end - vma.start, vma.start, new_len)?;
+        let kind = vma.kind.advanced(vma.end - vma.start);
+        self.regions.insert(Vma { start: vma.end, end, kind, ..*vma });
+        Ok(())
+    }
+
+    /// Moves `vma`, which may be a part of a region or nothing of it, to `to`, where nothing is.
+    fn relocate(&mut self, vma: &Vma, to: u64, new_len: u64) -> SysResult {
+        let (from, old_len) = (vma.start, vma.end - vma.start);
+        if !vma.kind.has_frames() {
+            self.platform.move_foreign(from, old_len, to, new_len)?;
+            self.regions.remove(vma.range());
+            self.regions.insert(Vma { start: to, end: to + new_len, ..*vma });
+            return Ok(to);
+        }
+        let kind = match vma.kind {
+            Kind::Heap => Kind::Anon { lazy: false },
+            Kind::Stack => Kind::Anon { lazy: true },
+            kind => kind,
+        };
+        let moved = Vma { start: to, end: to + old_len, kind, ..*vma };
+        if new_len > old_len {
+            let follows = self.mapped.find(vma.end - PAGE);
+            let near = follows.map(|run| run.frame + (vma.end - run.virt));
+            self.map_more(&moved, moved.end..to + new_len, near)?;
+        }
+        if let Err(errno) = self.move_frames(vma.range(), &moved) {
+            self.release(moved.end..to + new_len, false);
+            return Err(errno);
+        }
+        self.regions.remove(vma.range());
+        self.regions.insert(moved);
+        Ok(to)
+    }
+
+    /// Maps `range`, which follows `vma` and is free, like `vma`.
+    fn map_more(&mut self, vma: &Vma, range: Range<u64>, near: Option<u64>) -> Result<(), Errno> {
+        let len = range.end - range.start;
+        if !vma.kind.is_lazy() && len > self.frames.total() {
+            return Err(Errno::ENOMEM);
+        }
+        if !vma.kind.is_lazy() && !vma.prot.is_empty() && len <= self.frames.free_bytes() {
+            let near = near.or_else(|| self.mapped.frame_beside(&range));
+            self.populate(range.clone(), vma.prot, near)?;
+        }
+        self.regions.insert(Vma { start: range.start, end: range.end, ..*vma });
+        Ok(())
+    }
+
+    /// Maps the frames of `from` at `to` and no longer where they were.
+    fn move_frames(&mut self, from: Range<u64>, to: &Vma) -> Result<(), Errno> {
+        let mut runs = self.mapped.remove(from.clone());
+        for run in &runs {
+            let at = to.start + (run.virt - from.start);
+            if let Err(errno) = self.platform.map_frames(at, run.frame, run.len, to.prot) {
+                self.platform.unmap(to.start, to.end - to.start);
+                runs.iter().for_each(|run| self.mapped.insert(*run));
+                return Err(errno);
+            }
+        }
+        if !runs.is_empty() {
+            self.platform.unmap(from.start, from.end - from.start);
+        }
+        for run in &mut runs {
+            run.virt = to.start + (run.virt - from.start);
+            self.mapped.insert(*run);
+        }
+        Ok(())
+    }
+}
+
+/// The `old_len` bytes at `addr` of `vma`, if they may be resized.
+fn resizable(vma: &Vma, addr: u64, old_len: u64) -> Result<Vma, Errno> {
+    let shared = vma.kind.is_shared() && !vma.kind.has_frames();
+    if old_len == 0 && !shared {
+        return Err(Errno::EINVAL);
+    }
+    let end = addr.checked_add(old_len).filter(|end| *end <= vma.end).ok_or(Errno::EFAULT)?;
+    Ok(Vma { start: addr, end, kind: vma.kind.advanced(addr - vma.start), ..*vma })
+}
