@@ -1,0 +1,5 @@
+//! From a file to a program that can start: ELF, mappings, the first stack.
+
+pub mod elf;
+pub mod load;
+pub mod stack;

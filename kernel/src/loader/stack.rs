@@ -1,0 +1,180 @@
+//! The stack that a program finds when it starts.
+//!
+//! ```text
+//! top     a zero word
+//!         path of the program; environment; arguments: strings
+//!         "x86_64"; 16 random bytes
+//!         auxiliary vector: pairs of words, ended by AT_NULL
+//!         environment: addresses, ended by a zero word
+//!         arguments: addresses, ended by a zero word
+//! sp      number of arguments; a multiple of 16
+//! ```
+//!
+//! Source: System V ABI AMD64 supplement, 3.4.1 "Initial Stack and Register State"; the order
+//! of the strings and of the vector is that of Linux (`fs/exec.c`, `fs/binfmt_elf.c`).
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use linux_raw_sys::auxvec;
+use shm_ipc::boot::BootInfo;
+use shm_ipc::layout::PAGE;
+
+use super::load::LoadedImage;
+use crate::abi::Errno;
+use crate::mm::AddressSpace;
+
+/// Longest argument or environment entry: Linux's `MAX_ARG_STRLEN`.
+const MAX_STRING: usize = 32 * PAGE as usize;
+
+/// What arguments and environment may always take, and may take at most: Linux's `ARG_MAX` and
+/// three quarters of its default stack.
+const STRINGS: Range<u64> = 128 << 10..6 << 20;
+
+/// The smallest and the largest stack. Unlimited means the largest: it costs addresses only.
+const STACK: Range<u64> = 256 << 10..1 << 30;
+
+/// `AT_PLATFORM`.
+const PLATFORM: &[u8] = b"x86_64";
+
+/// What goes on the stack.
+#[derive(Debug, Clone, Copy)]
+pub struct Contents<'a> {
+    /// Arguments.
+    pub args: &'a [Vec<u8>],
+    /// Environment.
+    pub env: &'a [Vec<u8>],
+    /// Path of the program as it was executed, `AT_EXECFN`.
+    pub path: &'a [u8],
+    /// `AT_RANDOM`.
+    pub random: [u8; 16],
+    /// The auxiliary vector but for those entries that point into the stack.
+    pub auxiliary: &'a [(u32, u64)],
+}
+
+/// A stack that is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InitialStack {
+    /// Stack pointer of the first instruction.
+    pub sp: u64,
+    /// What lies from there to the top.
+    pub bytes: Vec<u8>,
+}
+
+/// Bytes of the main stack for a soft limit (`u64::MAX`: none).
+#[must_use]
+pub fn stack_bytes(limit: u64) -> u64 {
+    limit.clamp(STACK.start, STACK.end) / PAGE * PAGE
+}
+
+/// The entries of the auxiliary vector that come from the program and the machine.
+#[must_use]
+pub fn auxiliary(image: &LoadedImage, info: &BootInfo) -> [(u32, u64); 17] {
+    let [uid, euid, gid, egid] = info.ids;
+    [
+        (auxvec::AT_SYSINFO_EHDR, info.vdso),
+        (auxvec::AT_MINSIGSTKSZ, info.min_sigstack),
+        (auxvec::AT_HWCAP, info.hwcap[0]),
+        (auxvec::AT_PAGESZ, PAGE),
+        (auxvec::AT_CLKTCK, info.clock_ticks),
+        (auxvec::AT_PHDR, image.phdr),
+        (auxvec::AT_PHENT, image.phent),
+        (auxvec::AT_PHNUM, image.phnum),
+        (auxvec::AT_BASE, image.interp_base),
+        (auxvec::AT_FLAGS, 0),
+        (auxvec::AT_ENTRY, image.entry),
+        (auxvec::AT_UID, uid),
+        (auxvec::AT_EUID, euid),
+        (auxvec::AT_GID, gid),
+        (auxvec::AT_EGID, egid),
+        (auxvec::AT_SECURE, 0),
+        (auxvec::AT_HWCAP2, info.hwcap[1]),
+    ]
+}
+
+/// Strings as they lie below a top, growing down.
+struct Strings {
+    top: u64,
+    /// In reverse: the last byte lies lowest.
+    bytes: Vec<u8>,
+}
+
+impl Strings {
+    fn address(&self) -> u64 {
+        self.top - self.bytes.len() as u64
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> u64 {
+        self.bytes.extend(bytes.iter().rev());
+        self.address()
+    }
+
+    fn push_string(&mut self, text: &[u8]) -> u64 {
+        self.bytes.push(0);
+        self.push(text)
+    }
+
+    /// Pushes strings so that the first lies lowest, and gives their addresses in order.
+    fn push_all(&mut self, strings: &[Vec<u8>]) -> Vec<u64> {
+        let mut addresses: Vec<u64> = strings.iter().rev().map(|text| self.push_string(text)).collect();
+        addresses.reverse();
+        addresses
+    }
+}
+
+/// Builds the stack that ends at `top`, a page's boundary, of a program whose stack may have
+/// `stack_len` bytes.
+///
+/// # Errors
+/// `E2BIG` when arguments and environment are too long for it.
+pub fn build(top: u64, stack_len: u64, contents: &Contents<'_>) -> Result<InitialStack, Errno> {
+    check_lengths(stack_len, contents)?;
+    let mut strings = Strings { top, bytes: Vec::new() };
+    strings.push(&[0; 8]);
+    let path = strings.push_string(contents.path);
+    let env = strings.push_all(contents.env);
+    let args = strings.push_all(contents.args);
+    let platform = strings.push_string(PLATFORM);
+    let random = strings.push(&contents.random);
+
+    let own = [(auxvec::AT_RANDOM, random), (auxvec::AT_EXECFN, path), (auxvec::AT_PLATFORM, platform)];
+    // A vDSO that is not there has no entry: programs take any address for one that is.
+    let useful = |entry: &&(u32, u64)| **entry != (auxvec::AT_SYSINFO_EHDR, 0);
+    let mut words = Vec::new();
+    words.push(args.len() as u64);
+    words.extend(args);
+    words.push(0);
+    words.extend(env);
+    words.push(0);
+    for &(key, value) in contents.auxiliary.iter().filter(useful).chain(&own) {
+        words.extend([u64::from(key), value]);
+    }
+    words.extend([u64::from(auxvec::AT_NULL), 0]);
+
+    let sp = (strings.address() - 8 * words.len() as u64) & !15;
+    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    bytes.resize((strings.address() - sp) as usize, 0);
+    bytes.extend(strings.bytes.iter().rev());
+    Ok(InitialStack { sp, bytes })
+}
+
+fn check_lengths(stack_len: u64, contents: &Contents<'_>) -> Result<(), Errno> {
+    let strings = || contents.args.iter().chain(contents.env);
+    if strings().any(|text| text.len() >= MAX_STRING) || contents.path.len() >= PAGE as usize {
+        return Err(Errno::E2BIG);
+    }
+    // A string, the zero byte behind it, the word that points to it.
+    let bytes: u64 = strings().map(|text| text.len() as u64 + 1 + 8).sum();
+    let limit = (stack_len / 4).clamp(STRINGS.start, STRINGS.end);
+    if bytes > limit { Err(Errno::E2BIG) } else { Ok(()) }
+}
+
+/// Reserves the main stack and puts [`Contents`] on it; gives the stack pointer.
+///
+/// # Errors
+/// `E2BIG` when arguments and environment are too long, `ENOMEM` when there is no room.
+pub fn put(space: &mut AddressSpace, stack: &Range<u64>, contents: &Contents<'_>) -> Result<u64, Errno> {
+    let initial = build(stack.end, stack.end - stack.start, contents)?;
+    space.write_frames(initial.sp, &initial.bytes).map_err(|_| Errno::ENOMEM)?;
+    Ok(initial.sp)
+}
