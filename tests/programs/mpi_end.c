@@ -1,15 +1,16 @@
-/* How an MPI program ends badly: `mpi_end abort|crash|exit|stdin`. The other rank waits for a message
- * that never comes, so only the launcher can end it. */
+/* How an MPI program ends badly: `mpi_end abort|crash|exit|stdin`, done by the last rank. The
+ * other one waits for a message that never comes, so only the launcher can end it. */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 int main(int argc, char **argv) {
-    int rank, value = 0;
+    int rank, size, value = 0;
     const char *how = argc > 1 ? argv[1] : "";
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!strcmp(how, "stdin")) {
         char line[100] = "";
@@ -19,7 +20,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     MPI_Barrier(MPI_COMM_WORLD);
-    if (rank == 1) {
+    if (rank == size - 1) {
         if (!strcmp(how, "abort"))
             MPI_Abort(MPI_COMM_WORLD, 17);
         if (!strcmp(how, "crash"))

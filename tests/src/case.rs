@@ -171,11 +171,19 @@ impl Case {
     /// # Panics
     /// When they differ, with both.
     pub fn assert_same(&self) -> Compared {
-        let (node, scratch) = (Node::take(), Scratch::new());
-        let native = self.start_native(&node, &scratch).finish();
+        self.assert_same_on(&Node::take())
+    }
+
+    /// As [`Case::assert_same`], for a test that holds the node already.
+    ///
+    /// # Panics
+    /// When they differ, with both.
+    pub fn assert_same_on(&self, node: &Node) -> Compared {
+        let scratch = Scratch::new();
+        let native = self.start_native(node, &scratch).finish();
         let native_files = snapshot(scratch.path());
         scratch.clear();
-        let cell = self.start_cell(&node, &scratch).finish();
+        let cell = self.start_cell(node, &scratch).finish();
         let cell_files = snapshot(scratch.path());
         let differences = self.differences(&native, &cell, &native_files, &cell_files);
         assert!(

@@ -3,7 +3,7 @@
 
 use crate::programs::lock;
 use crate::{SETTLE_LIMIT, poll_until};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -40,70 +40,77 @@ pub fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, |count| count.get())
 }
 
-/// What is on the node that outlives a process: shared memory and Tacet's ledger.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What is on the node that outlives a process: shared memory, huge pages and Tacet's ledger.
+#[derive(Debug)]
 pub struct Holdings {
-    shared_memory_files: Vec<String>,
-    sysv_segments: Vec<String>,
-    reserved_huge_pages: String,
-    ledger: BTreeMap<PathBuf, Vec<u8>>,
+    things: BTreeSet<String>,
+    used_huge_pages: u64,
 }
 
 impl Holdings {
-    /// What is there now.
-    pub fn now() -> Holdings {
-        let mut ledger = BTreeMap::new();
-        read_ledger(Path::new("/run/tacet"), &mut ledger);
-        Holdings {
-            shared_memory_files: shared_memory_files(),
-            sysv_segments: sysv_segments(),
-            reserved_huge_pages: huge_pages(),
-            ledger,
-        }
+    /// What is there now. The node is taken, so that it is nobody else's who will clean up soon.
+    pub fn now(_node: &Node) -> Holdings {
+        Holdings::read()
+    }
+
+    fn read() -> Holdings {
+        let mut things = BTreeSet::new();
+        things.extend(shared_memory_files());
+        things.extend(sysv_segments());
+        read_ledger(Path::new("/run/tacet"), &mut things);
+        Holdings { things, used_huge_pages: used_huge_pages() }
     }
 
     /// Checks that nothing is there that was not there before.
     ///
     /// # Panics
     /// When something stays after [`SETTLE_LIMIT`], with what it is.
-    pub fn assert_unchanged(&self) {
-        let settled = poll_until(SETTLE_LIMIT, || (Holdings::now() == *self).then_some(()));
-        assert!(settled.is_some(), "left behind on the node:\nbefore {self:#?}\nafter {:#?}", Holdings::now());
+    pub fn assert_nothing_added(&self) {
+        let added = || {
+            let now = Holdings::read();
+            let mut added: Vec<String> = now.things.difference(&self.things).cloned().collect();
+            if now.used_huge_pages > self.used_huge_pages {
+                added.push(format!("{} huge pages", now.used_huge_pages - self.used_huge_pages));
+            }
+            added
+        };
+        let settled = poll_until(SETTLE_LIMIT, || added().is_empty().then_some(()));
+        assert!(settled.is_some(), "left behind on the node: {:#?}", added());
     }
 }
 
 fn shared_memory_files() -> Vec<String> {
     let entries = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
+    entries.map(|entry| entry.path().display().to_string()).collect()
 }
 
 /// Key and id of every System V shared-memory segment.
 fn sysv_segments() -> Vec<String> {
     let table = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
-    let lines = table.lines().skip(1);
-    lines.map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")).collect()
+    let ids = table.lines().skip(1).map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" id "));
+    ids.map(|id| format!("System V segment, key {id}")).collect()
 }
 
-/// Total and free huge pages: what a cell has taken from the pool must be back in it.
-fn huge_pages() -> String {
+/// Huge pages of the pool that are in use or promised: what a cell took must be back in it.
+fn used_huge_pages() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let counts = text.lines().filter(|line| line.starts_with("HugePages_Total") || line.starts_with("HugePages_Free"));
-    counts.collect::<Vec<_>>().join("; ")
+    let count = |name: &str| -> u64 {
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+    };
+    (count("HugePages_Total:") + count("HugePages_Rsvd:")).saturating_sub(count("HugePages_Free:"))
 }
 
-/// The files of the ledger but its lock; one that is empty holds no entry.
-fn read_ledger(directory: &Path, ledger: &mut BTreeMap<PathBuf, Vec<u8>>) {
+/// The entries of the ledger: its files but the lock. An empty one holds no entry.
+fn read_ledger(directory: &Path, things: &mut BTreeSet<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
-            read_ledger(&path, ledger);
+            read_ledger(&path, things);
         } else if !path.to_string_lossy().ends_with("lock") {
             let content = fs::read(&path).unwrap_or_default();
-            if !content.is_empty() {
-                ledger.insert(path, content);
-            }
+            let lines = String::from_utf8_lossy(&content).into_owned();
+            things.extend(lines.lines().map(|line| format!("{}: {line}", path.display())));
         }
     }
 }

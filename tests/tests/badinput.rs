@@ -10,9 +10,9 @@ use tacet_tests::{Case, Language, Node, Outcome, build};
 /// Runs in a cell, which must refuse with that status and one line that holds all of `words`.
 fn refused(case: &Case, status: i32, words: &[&str]) -> Outcome {
     let (node, scratch) = (Node::take(), Scratch::new());
-    let before = Holdings::now();
+    let before = Holdings::now(&node);
     let outcome = case.start_cell(&node, &scratch).finish();
-    before.assert_unchanged();
+    before.assert_nothing_added();
     assert_eq!(outcome.status.code(), Some(status), "{outcome}");
     assert!(outcome.stdout.is_empty(), "{outcome}");
     let message = outcome.err();
@@ -191,12 +191,12 @@ fn unknown_call() {
 #[test]
 fn nothing_left_behind() {
     let (node, scratch) = (Node::take(), Scratch::new());
-    let before = Holdings::now();
+    let before = Holdings::now(&node);
     let faults = build(Language::C, "faults.c");
     for case in [Case::new("/bin/true"), Case::new(&faults).arg("null_read"), Case::new(&faults).arg("abort")] {
         case.start_cell(&node, &scratch).finish();
     }
-    before.assert_unchanged();
+    before.assert_nothing_added();
 }
 
 mod bad_arguments {

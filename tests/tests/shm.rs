@@ -14,7 +14,7 @@ const BOTH: Cells = (true, true);
 
 fn share(kind: &str, cells: Cells) -> [String; 2] {
     let (node, scratch) = (Node::take(), Scratch::new());
-    let before = Holdings::now();
+    let before = Holdings::now(&node);
     let name = match kind {
         "file" => scratch.path().join("shared").display().to_string(),
         "sysv" => scratch.file("key", "").display().to_string(),
@@ -33,7 +33,7 @@ fn share(kind: &str, cells: Cells) -> [String; 2] {
         assert_eq!(outcome.status.code(), Some(0), "{outcome}");
         assert!(outcome.stderr.is_empty(), "{outcome}");
     }
-    before.assert_unchanged();
+    before.assert_nothing_added();
     outcomes.map(|outcome| outcome.out())
 }
 

@@ -70,7 +70,7 @@ fn from_outside_to_a_computing_program() {
 fn from_outside_with_default_action() {
     let case = receiver("default");
     let (node, scratch) = (Node::take(), Scratch::new());
-    let before = Holdings::now();
+    let before = Holdings::now(&node);
     for signal in [SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP, SIGQUIT] {
         let running = case.start_cell(&node, &scratch);
         running.wait_for("ready\n");
@@ -79,7 +79,7 @@ fn from_outside_with_default_action() {
         assert_eq!(outcome.status.signal(), Some(signal as i32), "{outcome}");
         assert_eq!(outcome.out(), "ready\n");
     }
-    before.assert_unchanged();
+    before.assert_nothing_added();
 }
 
 /// What a shell sees of it: 128 + 15.
@@ -99,7 +99,7 @@ fn terminated_as_a_shell_sees_it() {
 /// node is given back by the next `tacet` at the latest.
 fn killed_leaves_nothing(how: &str) {
     let (node, scratch) = (Node::take(), Scratch::new());
-    let before = Holdings::now();
+    let before = Holdings::now(&node);
     let running = receiver(how).start_cell(&node, &scratch);
     running.wait_for("ready\n");
     let family = process::family(running.pid());
@@ -112,7 +112,7 @@ fn killed_leaves_nothing(how: &str) {
     assert!(is_gone, "still there: {strays:#?} {:#?}", alive());
     let next = Case::new("/bin/true").start_cell(&node, &scratch).finish();
     assert_eq!(next.status.code(), Some(0), "the next cell after a killed one: {next}");
-    before.assert_unchanged();
+    before.assert_nothing_added();
 }
 
 #[test]
