@@ -87,10 +87,6 @@ static void section_unix_datagram(void) {
     message = (struct msghdr){.msg_iov = into, .msg_iovlen = 2};
     SHOW(recvmsg(receiver, &message, 0));
     printf("%.3s %s flags %d\n", a, b, message.msg_flags);
-    struct mmsghdr several[2] = {{.msg_hdr = {.msg_iov = parts, .msg_iovlen = 1}}, {.msg_hdr = {.msg_iov = parts + 1, .msg_iovlen = 1}}};
-    SHOW(sendmmsg(sender, several, 2, 0));
-    SHOW(several[0].msg_len);
-    SHOW(several[1].msg_len);
 }
 
 static void section_pass_descriptor(void) {
