@@ -20,5 +20,13 @@
 extern crate alloc;
 
 pub mod abi;
+pub mod arch;
+pub mod boot;
+pub mod entry;
+pub mod forward;
+pub mod loader;
 pub mod mm;
 pub mod platform;
+pub mod sched;
+pub mod syscall;
+pub mod time;

@@ -36,6 +36,8 @@ pub struct BootInfo {
     pub min_sigstack: u64,
     /// Address of the host's vDSO in the cell's address space; 0 when there is none.
     pub vdso: u64,
+    /// Address of its clock_gettime; 0 when it falls back to system calls on this machine.
+    pub vdso_clock: u64,
     /// Soft limit of the stack in bytes; `u64::MAX` when unlimited.
     pub stack_limit: u64,
     /// Random bytes: the first 16 are `AT_RANDOM`'s, the others seed the kernel.
@@ -49,7 +51,16 @@ pub struct BootInfo {
     pub image: [u64; 2],
     /// Address at which the kernel maps the whole cell memory (`process`).
     pub window: u64,
-    /// Bit 0: large pages are to be asked for (`process`, transparent ones).
+    /// Signals that the program inherits as ignored and as blocked, bit n - 1 for signal n.
+    pub ignored_signals: u64,
+    /// See `ignored_signals`.
+    pub blocked_signals: u64,
+    /// Start and length of what the kernel must leave mapped besides itself (`process`: vDSO
+    /// and its data).
+    pub keep: [u64; 2],
+    /// Descriptor of the cell's memory, one of the proxy's own (`process`).
+    pub memory_fd: u64,
+    /// Bits, see the constants below.
     pub flags: u64,
 }
 

@@ -4,6 +4,8 @@
 //! maps memory where it is told, says what time it is, lets a core sleep, wakes others, and
 //! carries a core into the program and back.
 
+pub mod process;
+
 use core::ops::Range;
 
 use bitflags::bitflags;
@@ -115,6 +117,13 @@ pub trait Platform: Sync {
     /// must have been announced as asleep.
     fn sleep(&self, core: u32, deadline: Option<u64>);
 
+    /// Sleeps on a word in memory mapped from Linux while it holds `expected`, at most until
+    /// `until` (monotonic nanoseconds). `true` when somebody woke it there.
+    fn wait_foreign(&self, address: u64, expected: u32, until: u64) -> bool;
+
+    /// Wakes up to `count` sleepers, in any process, on a word in memory mapped from Linux.
+    fn wake_foreign(&self, address: u64, count: u32) -> u64;
+
     /// One step of a waiting loop that expects to wait shortly.
     fn relax(&self);
 
@@ -132,4 +141,19 @@ pub trait Platform: Sync {
 
     /// Ends all cores. The control page says why.
     fn end(&self) -> !;
+}
+
+static PLATFORM: spin::Once<&'static dyn Platform> = spin::Once::new();
+
+/// Boot: makes the platform known.
+pub fn set(platform: &'static dyn Platform) {
+    PLATFORM.call_once(|| platform);
+}
+
+/// The platform that this cell runs on.
+///
+/// # Panics
+/// Before [`set`], which is the first thing that boot does.
+pub fn get() -> &'static dyn Platform {
+    *PLATFORM.get().expect("boot sets the platform first of all")
 }

@@ -16,3 +16,6 @@ pub const CANCEL: u32 = KERNEL_ONLY + 1;
 pub const STOP: u32 = KERNEL_ONLY + 2;
 /// Send signal a1 with siginfo a2 (in, 128 bytes) to process a0.
 pub const SIGNAL: u32 = KERNEL_ONLY + 3;
+/// pread64 of the program's own file, which the proxy has open: a0 its descriptor, a1 buffer
+/// (out), a2 length, a3 offset.
+pub const READ_EXEC: u32 = KERNEL_ONLY + 4;

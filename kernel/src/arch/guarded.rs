@@ -1,0 +1,107 @@
+//! Access to program memory that may fault.
+//!
+//! Each access is one instruction with a known address. When it faults and the fault can't be
+//! mended (memory filled on demand is), the fault handler asks [`guarded_fixup`] where to go on:
+//! behind the instruction, with the failure reported.
+
+use core::arch::global_asm;
+
+global_asm!(
+    r#"
+    .globl tacet_guarded_copy
+tacet_guarded_copy:                 # (rdi: to, rsi: from, rdx: bytes) -> bytes not copied
+    mov rcx, rdx
+tacet_guarded_copy_at:
+    rep movsb
+tacet_guarded_copy_out:
+    mov rax, rcx
+    ret
+
+    .globl tacet_guarded_cas
+tacet_guarded_cas:                  # (rdi: word, esi: old, edx: new) -> seen, or 1 << 32
+    mov eax, esi
+tacet_guarded_cas_at:
+    lock cmpxchg [rdi], edx
+    mov eax, eax
+    ret
+
+    .globl tacet_guarded_load
+tacet_guarded_load:                 # (rdi: word) -> seen, or 1 << 32
+tacet_guarded_load_at:
+    mov eax, [rdi]
+    ret
+tacet_guarded_failed:
+    mov eax, 1
+    shl rax, 32
+    ret
+
+    .pushsection .data.rel.ro.tacet_guarded, "aw"
+    .balign 8
+    .globl tacet_guarded_table
+tacet_guarded_table:
+    .quad tacet_guarded_copy_at, tacet_guarded_copy_out
+    .quad tacet_guarded_cas_at, tacet_guarded_failed
+    .quad tacet_guarded_load_at, tacet_guarded_failed
+    .popsection
+"#
+);
+
+unsafe extern "C" {
+    fn tacet_guarded_copy(to: *mut u8, from: *const u8, len: usize) -> usize;
+    fn tacet_guarded_cas(word: *mut u32, old: u32, new: u32) -> u64;
+    fn tacet_guarded_load(word: *const u32) -> u64;
+    static tacet_guarded_table: [[u64; 2]; 3];
+}
+
+/// Copies bytes of which either side may be program memory.
+///
+/// # Errors
+/// The number of bytes that were not copied because of a fault.
+///
+/// # Safety
+/// The side that is not program memory is valid for `len` bytes; the program's side lies in
+/// the platform's user range; no kernel lock that the fault handler needs is held.
+pub unsafe fn guarded_copy(to: *mut u8, from: *const u8, len: usize) -> Result<(), usize> {
+    // SAFETY: the caller's promise; a fault on program memory ends at the fix-up.
+    match unsafe { tacet_guarded_copy(to, from, len) } {
+        0 => Ok(()),
+        left => Err(left),
+    }
+}
+
+fn seen(word: u64) -> Result<u32, ()> {
+    u32::try_from(word).map_err(|_| ())
+}
+
+/// Compares and swaps a word of program memory; gives the value seen before.
+///
+/// # Errors
+/// When the word is not accessible.
+///
+/// # Safety
+/// The word is aligned and lies in the user range; no kernel lock that the fault handler needs is held.
+pub unsafe fn guarded_cas_u32(word: *mut u32, old: u32, new: u32) -> Result<u32, ()> {
+    // SAFETY: the caller's promise; a fault ends at the fix-up.
+    seen(unsafe { tacet_guarded_cas(word, old, new) })
+}
+
+/// Loads a word of program memory.
+///
+/// # Errors
+/// When the word is not accessible.
+///
+/// # Safety
+/// As for [`guarded_cas_u32`].
+pub unsafe fn guarded_load_u32(word: *const u32) -> Result<u32, ()> {
+    // SAFETY: the caller's promise; a fault ends at the fix-up.
+    seen(unsafe { tacet_guarded_load(word) })
+}
+
+/// Where to go on after a fault at `rip` that can't be mended; `None` when no guarded access
+/// lies there, which makes it a fault of the kernel.
+#[must_use]
+pub fn guarded_fixup(rip: u64) -> Option<u64> {
+    // SAFETY: a constant table in the image.
+    let table = unsafe { &tacet_guarded_table };
+    table.iter().find(|entry| entry[0] == rip).map(|entry| entry[1])
+}

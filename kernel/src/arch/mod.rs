@@ -1,0 +1,24 @@
+//! The CPU: registers of a program, switching between stacks, copies that may fault.
+//!
+//! All assembly of the kernel that is not a platform's own lives here. Source for the
+//! instructions: AMD64 Architecture Programmer's Manual, volumes 2 and 3.
+
+mod context;
+mod frame;
+mod guarded;
+mod memory;
+mod vector;
+
+pub use context::{KERNEL_STACK, StackHead, enter_on_stack, leave_to_user, prepare_stack, return_window, stack_head, switch};
+pub use frame::TrapFrame;
+pub use guarded::{guarded_cas_u32, guarded_copy, guarded_load_u32, guarded_fixup};
+pub use vector::{VectorArea, components as vector_components, vector_bytes};
+
+/// Time-stamp counter, ordered after everything before it.
+#[must_use]
+pub fn timestamp() -> u64 {
+    let mut aux = 0;
+    // SAFETY: RDTSCP is available on every CPU this kernel supports (x86-64-v2 and later) and
+    // touches no memory but `aux`.
+    unsafe { core::arch::x86_64::__rdtscp(&raw mut aux) }
+}

@@ -1,0 +1,136 @@
+//! The program's floating-point and vector registers while the kernel runs: an XSAVE area in
+//! the standard (not compacted) format, as Linux puts it on signal frames.
+
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// Legacy region: x87, MXCSR and xmm registers.
+pub const LEGACY_BYTES: usize = 512;
+/// Legacy region and header.
+pub const MIN_BYTES: usize = LEGACY_BYTES + 64;
+/// Offset of the header's XSTATE_BV.
+const XSTATE_BV: usize = 512;
+
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes of an XSAVE area with all the components that the host has enabled.
+#[must_use]
+pub fn vector_bytes() -> usize {
+    match BYTES.load(Ordering::Relaxed) {
+        0 => {
+            let bytes = raw_cpuid::CpuId::new()
+                .get_extended_state_info()
+                .map_or(MIN_BYTES, |info| info.xsave_area_size_enabled_features() as usize)
+                .max(MIN_BYTES);
+            BYTES.store(bytes, Ordering::Relaxed);
+            bytes
+        }
+        bytes => bytes,
+    }
+}
+
+/// XCR0: the components that may be restored.
+#[must_use]
+pub fn components() -> u64 {
+    // SAFETY: the kernel requires XSAVE (checked at boot); XGETBV with index 0 is then allowed
+    // at any privilege level.
+    unsafe { xgetbv0() }
+}
+
+#[target_feature(enable = "xsave")]
+fn xgetbv0() -> u64 {
+    // SAFETY: register 0 always exists where XSAVE does.
+    unsafe { core::arch::x86_64::_xgetbv(0) }
+}
+
+/// An XSAVE area of one thread.
+#[derive(Debug)]
+pub struct VectorArea {
+    at: *mut u8,
+}
+
+// SAFETY: plain memory, owned.
+unsafe impl Send for VectorArea {}
+// SAFETY: only its thread's core touches it (the scheduler's rule).
+unsafe impl Sync for VectorArea {}
+
+impl VectorArea {
+    fn layout() -> core::alloc::Layout {
+        // 64: XSAVE requires it. The size is a small number from CPUID.
+        core::alloc::Layout::from_size_align(vector_bytes().next_multiple_of(64), 64)
+            .unwrap_or(core::alloc::Layout::new::<[u64; MIN_BYTES / 8]>())
+    }
+
+    /// An area in the initial state; `None` when the kernel's heap is exhausted.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        // SAFETY: the layout's size is not zero.
+        let at = unsafe { alloc::alloc::alloc_zeroed(Self::layout()) };
+        if at.is_null() {
+            return None;
+        }
+        let area = VectorArea { at };
+        area.reset();
+        Some(area)
+    }
+
+    /// Back to the state in which Linux starts a program: XSTATE_BV 0 means "initial" for
+    /// everything except MXCSR, which XRSTOR always loads.
+    pub fn reset(&self) {
+        self.bytes_mut()[..MIN_BYTES].fill(0);
+        self.bytes_mut()[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
+        self.bytes_mut()[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
+    }
+
+    /// Where it lies, aligned for XRSTOR.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.at
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: allocated with this size, initialised (zeroed).
+        unsafe { core::slice::from_raw_parts(self.at, vector_bytes()) }
+    }
+
+    /// Its bytes, for changing.
+    #[allow(clippy::mut_from_ref, reason = "only the owning thread's core uses the area")]
+    #[must_use]
+    pub fn bytes_mut(&self) -> &mut [u8] {
+        // SAFETY: as in `bytes`; the scheduler lets only the owning thread's core here.
+        unsafe { core::slice::from_raw_parts_mut(self.at, vector_bytes()) }
+    }
+
+    /// Takes over an image that may come from the program (rt_sigreturn): what XRSTOR would
+    /// refuse is cleared.
+    pub fn load(&self, image: &[u8]) {
+        let len = image.len().min(vector_bytes());
+        let bytes = self.bytes_mut();
+        bytes[..len].copy_from_slice(&image[..len]);
+        let mut header = [0; 8];
+        if len >= MIN_BYTES {
+            header.copy_from_slice(&bytes[XSTATE_BV..XSTATE_BV + 8]);
+            let known = u64::from_le_bytes(header) & components();
+            header = known.to_le_bytes();
+        } else {
+            header = 3u64.to_le_bytes();
+        }
+        bytes[XSTATE_BV..XSTATE_BV + 8].copy_from_slice(&header);
+        bytes[XSTATE_BV + 8..MIN_BYTES].fill(0);
+        // Bits 16 and up of MXCSR are reserved, loading them faults.
+        bytes[26..28].fill(0);
+    }
+
+    /// Copies another thread's state.
+    pub fn copy_from(&self, other: &VectorArea) {
+        self.bytes_mut().copy_from_slice(other.bytes());
+    }
+}
+
+impl Drop for VectorArea {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout.
+        unsafe { alloc::alloc::dealloc(self.at, Self::layout()) }
+    }
+}

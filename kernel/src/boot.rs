@@ -1,0 +1,150 @@
+//! Start-up, in the order in which it has to happen: each step takes what the one before gave.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use shm_ipc::boot::{self, BootInfo};
+use shm_ipc::control::{CellState, ControlPage};
+use shm_ipc::layout::Layout;
+use shm_ipc::region::Region;
+use shm_ipc::ring::{Consumer, Producer};
+use spin::Once;
+
+use crate::forward::Rings;
+use crate::loader;
+use crate::platform::{self, Platform};
+use crate::sched::affinity::CpuSet;
+use crate::sched::signal::SigSet;
+use crate::sched::{Core, Thread, current, switch};
+use crate::{entry, mm, sched};
+
+/// What the proxy said, and where it lies.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// Identity, limits, hardware.
+    pub info: BootInfo,
+    /// The cell's memory.
+    pub region: Region,
+    /// What lies where in it.
+    pub layout: Layout,
+    strings: u64,
+    control: &'static ControlPage,
+}
+
+static FACTS: Once<Facts> = Once::new();
+
+/// What the proxy said.
+///
+/// # Panics
+/// Before [`read`].
+pub fn facts() -> &'static Facts {
+    FACTS.get().expect("boot reads the facts first of all")
+}
+
+/// The control page.
+pub fn control() -> &'static ControlPage {
+    facts().control
+}
+
+/// How long an idle core polls before it sleeps, in nanoseconds.
+pub fn spin_ns() -> u64 {
+    facts().info.spin_ns
+}
+
+/// Step 1: finds everything in the cell's memory. `None` when the other side is not a proxy of
+/// this revision.
+#[must_use]
+pub fn read(region: Region) -> Option<&'static Facts> {
+    let control = Layout::control(&region)?;
+    let layout = control.layout()?;
+    let (info, strings) = boot::read(&region, &layout)?;
+    Some(FACTS.call_once(|| Facts { info, region, layout, strings, control }))
+}
+
+/// Part of the memory that the kernel keeps for its heap: a 64th, between 16 MiB and 1 GiB.
+/// What is not used of it costs nothing.
+#[must_use]
+pub fn heap_bytes(layout: &Layout) -> u64 {
+    let share = layout.frame_bytes() / 64;
+    share.clamp(16 << 20, 1 << 30).min(layout.frame_bytes() / 2) & !(shm_ipc::layout::LARGE_PAGE - 1)
+}
+
+/// Step 2, with a heap: platform, memory, cores.
+///
+/// # Panics
+/// When the control area does not hold what its layout says.
+pub fn prepare(facts: &'static Facts, platform: &'static dyn Platform) {
+    platform::set(platform);
+    facts.control.advance(CellState::Booting);
+    let layout = &facts.layout;
+    mm::init(platform, layout.frames + heap_bytes(layout)..layout.end);
+    let cores = (0..layout.cores).map(|index| {
+        let block = layout.core_block(&facts.region, index).expect("core blocks lie in the layout");
+        let submissions = layout.submissions(&facts.region, index).expect("rings lie in the layout");
+        let completions = layout.completions(&facts.region, index).expect("rings lie in the layout");
+        Core::new(index, block, Rings::new(Producer::new(submissions), Consumer::new(completions)))
+    });
+    sched::core::set_cores(cores.collect());
+}
+
+/// Step 3: the first thread, for the first core to run.
+///
+/// # Panics
+/// When the cell has no memory for a single thread.
+pub fn first_thread(facts: &Facts) -> Arc<Thread> {
+    let cpus = CpuSet::of(sched::cores().iter().map(|core| core.cpu));
+    Thread::new_main(facts.info.pid as u32, cpus, start_program).expect("the cell has memory for one thread")
+}
+
+/// All CPUs of the cell.
+#[must_use]
+pub fn cell_cpus() -> CpuSet {
+    CpuSet::of(sched::cores().iter().map(|core| core.cpu))
+}
+
+/// The strings behind the boot information: arguments, environment, executed path.
+struct Strings {
+    args: Vec<Vec<u8>>,
+    env: Vec<Vec<u8>>,
+    path: Vec<u8>,
+}
+
+fn strings(facts: &Facts) -> Strings {
+    let mut bytes = alloc::vec![0; facts.info.strings_len as usize];
+    let read = facts.region.read(facts.strings, &mut bytes);
+    assert!(read, "the strings lie in the region");
+    let mut all = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec);
+    let args = all.by_ref().take(facts.info.argc as usize).collect();
+    let env = all.by_ref().take(facts.info.envc as usize).collect();
+    Strings { args, env, path: all.next().unwrap_or_default() }
+}
+
+/// Step 4, on the first thread: loads the program and leaves for it.
+extern "C" fn start_program() -> ! {
+    switch::arrive_first();
+    let facts = facts();
+    let thread = current();
+    sched::signal::actions_reset(SigSet(facts.info.ignored_signals));
+    thread.signals.lock().mask = SigSet(facts.info.blocked_signals).blockable();
+    let Strings { args, env, path } = strings(facts);
+    set_name(thread, &path);
+    match loader::exec(&facts.info, &args, &env, &path) {
+        Ok(frame) => {
+            // SAFETY: this thread's own frame; it has not been to the program yet.
+            unsafe { thread.frame().write(frame) };
+            facts.control.advance(CellState::Running);
+            entry::leave()
+        }
+        Err(errno) => {
+            use alloc::format;
+            crate::forward::notice(&format!("the program can't be loaded: {errno}; see `tacet run --log debug`"));
+            sched::process::exit(126)
+        }
+    }
+}
+
+fn set_name(thread: &Thread, path: &[u8]) {
+    let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let len = base.len().min(15);
+    thread.name.lock()[..len].copy_from_slice(&base[..len]);
+}

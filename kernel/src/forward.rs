@@ -1,0 +1,429 @@
+//! Forwarded calls: marshal, submit, wait, take the answer. The only user of the rings.
+//!
+//! Payload stays where it is: program memory travels as segments of frames, pinned until the
+//! answer is there, so that memory which the program gives back meanwhile is not handed out
+//! again. What does not lie in frames (mappings of files) is bounced through the kernel's heap,
+//! which does.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use shm_ipc::block::{self, ARGS, MAX_SEGMENTS, Segment, Span};
+use shm_ipc::calls::private;
+use shm_ipc::doorbell::Attention;
+use shm_ipc::ring::{Completion, Consumer, Producer, PushError, Submission};
+use spin::Mutex;
+
+use crate::abi::{self, Errno, SysResult};
+use crate::mm::{self, Access, Piece, user};
+use crate::sched::core::{Core, cores};
+use crate::sched::thread::current_arc;
+use crate::sched::wait::{self, Ticket, Wake};
+use crate::sched::{signal, this_core};
+use crate::{boot, platform};
+
+/// A core's ends of its rings, and the calls that went out through them.
+#[derive(Debug)]
+pub struct Rings {
+    submissions: Mutex<Producer<'static>>,
+    completions: Mutex<Consumer<'static>>,
+    calls: Mutex<Vec<Call>>,
+    generation: AtomicU64,
+}
+
+/// A call on its way, by slot.
+#[derive(Debug)]
+enum Call {
+    Free,
+    /// A thread waits for the answer.
+    Waiting { token: u64, ticket: Ticket },
+    /// The answer is there, the thread has not taken it yet.
+    Answered(Completion),
+    /// Nobody waits; the block is kept until the proxy has read it.
+    Detached { token: u64, _block: Vec<u64> },
+}
+
+/// Tokens: slot in the low 16 bits, core in the next 16, generation above; never 0.
+fn token_of(core: u32, slot: usize, generation: u64) -> u64 {
+    generation << 32 | u64::from(core) << 16 | slot as u64
+}
+
+fn slot_of(token: u64) -> usize {
+    (token & 0xffff) as usize
+}
+
+impl Rings {
+    /// The kernel's ends of a core's rings.
+    #[must_use]
+    pub fn new(submissions: Producer<'static>, completions: Consumer<'static>) -> Self {
+        Rings {
+            submissions: Mutex::new(submissions),
+            completions: Mutex::new(completions),
+            calls: Mutex::new(Vec::new()),
+            generation: AtomicU64::new(1),
+        }
+    }
+
+    fn enter(&self, core: u32, make: impl FnOnce(u64) -> Call) -> u64 {
+        let mut calls = self.calls.lock();
+        let slot = calls.iter().position(|call| matches!(call, Call::Free)).unwrap_or(calls.len());
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff;
+        let token = token_of(core, slot, generation.max(1));
+        let call = make(token);
+        match calls.get_mut(slot) {
+            Some(free) => *free = call,
+            None => calls.push(call),
+        }
+        token
+    }
+
+    fn take_answer(&self, token: u64) -> Option<Completion> {
+        let mut calls = self.calls.lock();
+        let slot = calls.get_mut(slot_of(token))?;
+        match core::mem::replace(slot, Call::Free) {
+            Call::Answered(completion) => Some(completion),
+            other => {
+                *slot = other;
+                None
+            }
+        }
+    }
+
+    /// Files an answer; gives the ticket of the thread that waits for it.
+    fn answer(&self, completion: Completion) -> Option<Ticket> {
+        let mut calls = self.calls.lock();
+        let slot = calls.get_mut(slot_of(completion.token))?;
+        match slot {
+            Call::Waiting { token, ticket } if *token == completion.token => {
+                let ticket = ticket.clone();
+                *slot = Call::Answered(completion);
+                Some(ticket)
+            }
+            Call::Detached { token, .. } if *token == completion.token => {
+                *slot = Call::Free;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether an answer waits in the ring.
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
+        self.completions.lock().is_empty().map_or(true, |empty| !empty)
+    }
+}
+
+/// Takes all answers that have come to this core and makes their threads runnable.
+///
+/// # Panics
+/// When the proxy has corrupted the ring: nothing can be forwarded any more.
+pub fn poll(core: &Core) {
+    loop {
+        let next = core.rings.completions.lock().pop::<Completion>();
+        match next {
+            Ok(None) => return,
+            Ok(Some(completion)) => {
+                if let Some(ticket) = core.rings.answer(completion) {
+                    ticket.redeem(Wake::Event);
+                }
+            }
+            Err(corrupt) => panic!("completion ring of core {}: {corrupt}", core.index),
+        }
+    }
+}
+
+fn submit(core: &Core, submission: Submission) {
+    loop {
+        let pushed = core.rings.submissions.lock().push(submission);
+        match pushed {
+            Ok(()) => break,
+            Err(PushError::Full) => {
+                poll(core);
+                platform::get().relax();
+            }
+            Err(PushError::Corrupt(corrupt)) => panic!("submission ring of core {}: {corrupt}", core.index),
+        }
+    }
+    if boot::control().proxy_bell.ring() != Attention::Polling {
+        platform::get().wake_proxy();
+    }
+}
+
+/// Asks the proxy to give up the call with this token, which some thread waits for.
+pub fn cancel(token: u64) {
+    let core = this_core();
+    let mut words = alloc::vec![0; block::block_bytes(0) as usize / 8];
+    words[0] = token;
+    let at = offset_of(words.as_ptr().cast());
+    let own = core.rings.enter(core.index, |token| Call::Detached { token, _block: words });
+    submit(core, Submission { token: own, nr: private::CANCEL, block: at });
+}
+
+/// Names something on stderr, once for each time it is called.
+pub fn notice(text: &str) {
+    let mut request = Request::kernel(private::NOTICE);
+    request.set(1, text.len() as u64);
+    let copy: Vec<u8> = text.as_bytes().to_vec();
+    request.kernel_buffer(0, copy);
+    // There is nobody to tell if even this fails.
+    let _ = request.run();
+}
+
+/// Offset of kernel memory (heap or kernel pages) in the cell's memory.
+fn offset_of(at: *const u8) -> u64 {
+    let base = platform::get().region().bytes(0, 0).map_or(0, |base| base as u64);
+    (at as u64).wrapping_sub(base)
+}
+
+/// What came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reply {
+    /// The call's result.
+    pub result: SysResult,
+    /// The second result.
+    pub extra: u64,
+}
+
+/// Program memory that is not in frames, and its stand-in.
+#[derive(Debug)]
+struct Bounce {
+    at: u64,
+    buffer: Vec<u8>,
+    write_back: bool,
+}
+
+/// A forwarded call being put together.
+#[derive(Debug)]
+pub struct Request {
+    nr: u32,
+    args: [u64; ARGS],
+    spans: [Span; ARGS],
+    segments: Vec<Segment>,
+    pins: Vec<Segment>,
+    bounces: Vec<Bounce>,
+    owned: Vec<Vec<u8>>,
+    interruptible: bool,
+}
+
+/// Which way a buffer's content goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// The call reads it.
+    In,
+    /// The call fills it.
+    Out,
+    /// Both.
+    InOut,
+}
+
+impl Direction {
+    fn access(self) -> Access {
+        if self == Direction::In { Access::Read } else { Access::Write }
+    }
+}
+
+impl Request {
+    /// A call of the program.
+    #[must_use]
+    pub fn new(nr: u32, args: [u64; 6]) -> Self {
+        let mut all = [0; ARGS];
+        all[..6].copy_from_slice(&args);
+        Request {
+            nr,
+            args: all,
+            spans: [Span::default(); ARGS],
+            segments: Vec::new(),
+            pins: Vec::new(),
+            bounces: Vec::new(),
+            owned: Vec::new(),
+            interruptible: true,
+        }
+    }
+
+    /// A call of the kernel's own, which signals do not interrupt.
+    #[must_use]
+    pub fn kernel(nr: u32) -> Self {
+        let mut request = Request::new(nr, [0; 6]);
+        request.interruptible = false;
+        request
+    }
+
+    /// Sets a scalar argument.
+    pub fn set(&mut self, arg: usize, value: u64) {
+        self.args[arg] = value;
+    }
+
+    /// The argument as it is now.
+    #[must_use]
+    pub fn arg(&self, arg: usize) -> u64 {
+        self.args[arg]
+    }
+
+    fn push(&mut self, arg: usize, segment: Segment) -> Result<(), Errno> {
+        let span = &mut self.spans[arg];
+        if span.count == 0 {
+            span.first = self.segments.len() as u32;
+        }
+        if self.segments.len() == MAX_SEGMENTS {
+            return Err(Errno::E2BIG);
+        }
+        self.segments.push(segment);
+        span.count += 1;
+        Ok(())
+    }
+
+    /// Passes bytes of the kernel's own as argument `arg`.
+    pub fn kernel_buffer(&mut self, arg: usize, bytes: Vec<u8>) {
+        let segment = Segment { offset: offset_of(bytes.as_ptr()), len: bytes.len() as u64 };
+        if !bytes.is_empty() {
+            // Only a handful of these per call: the limit is never near.
+            let _ = self.push(arg, segment);
+        }
+        self.args[arg] = segment.offset;
+        self.owned.push(bytes);
+    }
+
+    /// The bytes passed by the n-th [`Request::kernel_buffer`], after the call.
+    #[must_use]
+    pub fn kernel_bytes(&self, n: usize) -> &[u8] {
+        &self.owned[n]
+    }
+
+    /// Appends program memory to argument `arg`. Gives how many of the `len` bytes are
+    /// accessible, from the start.
+    ///
+    /// # Errors
+    /// `E2BIG` when the call would consist of too many pieces, `ENOMEM`.
+    pub fn buffer(&mut self, arg: usize, at: u64, len: u64, direction: Direction) -> Result<u64, Errno> {
+        let mut pieces = Vec::new();
+        let covered = mm::space().pieces(at, len, direction.access(), &mut pieces);
+        let mut taken = 0;
+        for piece in pieces {
+            let room = self.segments.len() < MAX_SEGMENTS;
+            if !room {
+                return if taken == 0 { Err(Errno::E2BIG) } else { Ok(taken) };
+            }
+            match piece {
+                Piece::Frames { frame, len } => {
+                    let segment = Segment { offset: frame, len };
+                    mm::pin(frame, len);
+                    self.pins.push(segment);
+                    self.push(arg, segment)?;
+                    taken += len;
+                }
+                Piece::Foreign { addr, len } => {
+                    self.bounce(arg, addr, len, direction)?;
+                    taken += len;
+                }
+            }
+        }
+        debug_assert_eq!(covered, taken);
+        Ok(taken)
+    }
+
+    fn bounce(&mut self, arg: usize, at: u64, len: u64, direction: Direction) -> Result<(), Errno> {
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(len as usize).map_err(|_| Errno::ENOMEM)?;
+        buffer.resize(len as usize, 0);
+        // Also for a buffer that is only filled: what the call leaves alone is copied back.
+        user::copy_in(&mut buffer, at)?;
+        self.push(arg, Segment { offset: offset_of(buffer.as_ptr()), len })?;
+        self.bounces.push(Bounce { at, buffer, write_back: direction != Direction::In });
+        Ok(())
+    }
+
+    /// As [`Request::buffer`], but all of it or nothing; null stays null.
+    ///
+    /// # Errors
+    /// `EFAULT` when a part is not accessible.
+    pub fn structure(&mut self, arg: usize, at: u64, len: u64, direction: Direction) -> Result<(), Errno> {
+        if at == 0 || len == 0 {
+            return Ok(());
+        }
+        if self.buffer(arg, at, len, direction)? == len { Ok(()) } else { Err(Errno::EFAULT) }
+    }
+
+    /// Passes a path (or another string) of the program; null stays null.
+    ///
+    /// # Errors
+    /// `EFAULT`, `ENAMETOOLONG`.
+    pub fn path(&mut self, arg: usize, at: u64) -> Result<(), Errno> {
+        if at != 0 {
+            let mut path = user::read_cstr(at, PATH_MAX)?;
+            path.push(0);
+            self.kernel_buffer(arg, path);
+        }
+        Ok(())
+    }
+
+    /// Sends the call and waits for its answer.
+    pub fn run(&mut self) -> Reply {
+        let words = block::block_bytes(self.segments.len()) as usize / 8;
+        let memory: Vec<u64> = alloc::vec![0; words];
+        let at = offset_of(memory.as_ptr().cast());
+        let region = platform::get().region();
+        if !block::write(&region, at, &self.args, &self.spans, &self.segments) {
+            return Reply { result: Err(Errno::ENOMEM), extra: 0 };
+        }
+        let completion = exchange(self.nr, at, self.interruptible);
+        drop(memory);
+        let result = abi::from_raw(completion.result);
+        let result = self.write_back().and(result);
+        Reply { result, extra: completion.extra }
+    }
+
+    fn write_back(&mut self) -> SysResult {
+        for bounce in self.bounces.drain(..) {
+            if bounce.write_back {
+                user::copy_out(bounce.at, &bounce.buffer)?;
+            }
+        }
+        Ok(0)
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        for segment in &self.pins {
+            mm::unpin(segment.offset, segment.len);
+        }
+    }
+}
+
+/// Longest path, with its end (`PATH_MAX`).
+const PATH_MAX: usize = 4096;
+
+fn exchange(nr: u32, block: u64, interruptible: bool) -> Completion {
+    let thread = current_arc();
+    let core = this_core();
+    let ticket = thread.begin_wait();
+    let token = core.rings.enter(core.index, |token| Call::Waiting { token, ticket: ticket.clone() });
+    if interruptible {
+        thread.call_token.store(token, Ordering::SeqCst);
+    }
+    submit(core, Submission { token, nr, block });
+    if interruptible && signal::is_due(&thread) {
+        cancel(token);
+    }
+    wait::finish(&ticket, None, false);
+    thread.call_token.store(0, Ordering::SeqCst);
+    let answered = cores()[core.index as usize].rings.take_answer(token);
+    answered.expect("the wait for a call ends by its answer")
+}
+
+/// Nanoseconds that `rounds` round trips through the rings take.
+#[must_use]
+pub fn probe(rounds: u64) -> u64 {
+    let start = platform::get().monotonic();
+    for _ in 0..rounds {
+        let _ = Request::kernel(private::RING_NOP).run();
+    }
+    platform::get().monotonic() - start
+}
+
+/// Threads that wait for the proxy on this core, as far as it matters for its doorbell.
+#[must_use]
+pub fn expects_answers(core: &Core) -> bool {
+    core.rings.calls.lock().iter().any(|call| !matches!(call, Call::Free))
+}

@@ -1,0 +1,211 @@
+//! A platform that only remembers what it was told.
+
+use core::ops::Range;
+use core::ptr::NonNull;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use shm_ipc::layout::PAGE;
+use shm_ipc::region::Region;
+
+use crate::abi::Errno;
+use crate::platform::{Platform, Prot, Sharing};
+
+/// Where the program's addresses begin; a mebibyte of frames is a small part of them.
+pub const USER: Range<u64> = 0x10000..0x10000 + (256 << 20);
+
+/// What is mapped at one page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// The frame, unless it is a page of Linux.
+    pub frame: Option<u64>,
+    /// Descriptor of the file or number of the segment, and the offset there.
+    pub source: (i32, u64),
+    /// What the program may do.
+    pub prot: Prot,
+}
+
+#[derive(Default)]
+struct State {
+    pages: BTreeMap<u64, Page>,
+    /// So many mappings of frames succeed, then one fails.
+    failing: Option<u32>,
+    advised: Vec<(u64, u64, u32)>,
+}
+
+/// The platform of the tests. Descriptor 9 is one that can't be mapped.
+pub struct TestPlatform {
+    region: Region,
+    state: Mutex<State>,
+}
+
+impl TestPlatform {
+    /// With `bytes` of memory, for as long as the tests run.
+    pub fn leaked(bytes: u64) -> &'static TestPlatform {
+        #[repr(align(4096))]
+        #[derive(Clone, Copy)]
+        struct Frame(#[allow(dead_code)] [u8; 4096]);
+        let mut memory: Vec<Frame> = Vec::with_capacity((bytes / PAGE) as usize);
+        // SAFETY: zeroes are bytes. Capacity is that many frames.
+        unsafe {
+            memory.as_mut_ptr().write_bytes(0, (bytes / PAGE) as usize);
+        }
+        let base = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
+        core::mem::forget(memory);
+        // SAFETY: page aligned, never freed, used by nobody else.
+        let region = unsafe { Region::new(base, bytes) };
+        Box::leak(Box::new(TestPlatform { region, state: Mutex::default() }))
+    }
+
+    pub fn page(&self, at: u64) -> Option<Page> {
+        self.state.lock().unwrap().pages.get(&at).copied()
+    }
+
+    pub fn pages(&self) -> usize {
+        self.state.lock().unwrap().pages.len()
+    }
+
+    /// Lets `count` mappings of frames succeed and fails the next.
+    pub fn fail_after(&self, count: u32) {
+        self.state.lock().unwrap().failing = Some(count);
+    }
+
+    /// The calls of `advise_foreign`.
+    pub fn advised(&self) -> Vec<(u64, u64, u32)> {
+        self.state.lock().unwrap().advised.clone()
+    }
+
+    fn enter(&self, at: u64, len: u64, page: impl Fn(u64) -> Page) {
+        assert!(at.is_multiple_of(PAGE) && len.is_multiple_of(PAGE) && len > 0);
+        assert!(at >= USER.start && at + len <= USER.end);
+        let mut state = self.state.lock().unwrap();
+        for offset in (0..len).step_by(PAGE as usize) {
+            state.pages.insert(at + offset, page(offset));
+        }
+    }
+}
+
+impl Platform for TestPlatform {
+    fn region(&self) -> Region {
+        self.region
+    }
+
+    fn user_range(&self) -> Range<u64> {
+        USER
+    }
+
+    fn map_frames(&self, at: u64, frame: u64, len: u64, prot: Prot) -> Result<(), Errno> {
+        assert!(frame.is_multiple_of(PAGE) && frame + len <= self.region.len());
+        {
+            let mut state = self.state.lock().unwrap();
+            match state.failing.as_mut() {
+                Some(0) => {
+                    state.failing = None;
+                    return Err(Errno::ENOMEM);
+                }
+                Some(left) => *left -= 1,
+                None => {}
+            }
+        }
+        self.enter(at, len, |offset| Page { frame: Some(frame + offset), source: (-1, 0), prot });
+        Ok(())
+    }
+
+    fn map_file(&self, at: u64, len: u64, prot: Prot, fd: i32, start: u64, _: Sharing) -> Result<(), Errno> {
+        match fd {
+            ..0 => return Err(Errno::EBADF),
+            9 => return Err(Errno::EACCES),
+            _ => {}
+        }
+        self.enter(at, len, |offset| Page { frame: None, source: (fd, start + offset), prot });
+        Ok(())
+    }
+
+    fn map_segment(&self, at: u64, shmid: i32, read_only: bool) -> Result<(), Errno> {
+        let prot = if read_only { Prot::READ } else { Prot::READ | Prot::WRITE };
+        // Number n has n pages.
+        self.enter(at, shmid as u64 * PAGE, |offset| Page { frame: None, source: (shmid, offset), prot });
+        Ok(())
+    }
+
+    fn unmap(&self, at: u64, len: u64) {
+        assert!(at.is_multiple_of(PAGE) && len.is_multiple_of(PAGE) && len > 0);
+        let mut state = self.state.lock().unwrap();
+        let gone: Vec<u64> = state.pages.range(at..at + len).map(|(at, _)| *at).collect();
+        for at in gone {
+            state.pages.remove(&at);
+        }
+    }
+
+    fn protect(&self, at: u64, len: u64, prot: Prot) -> Result<(), Errno> {
+        let mut state = self.state.lock().unwrap();
+        let pages = state.pages.range_mut(at..at + len);
+        let changed = pages.map(|(_, page)| page.prot = prot).count() as u64;
+        assert_eq!(changed * PAGE, len, "protect on a hole");
+        Ok(())
+    }
+
+    fn move_foreign(&self, from: u64, old_len: u64, to: u64, new_len: u64) -> Result<(), Errno> {
+        let first = self.page(from).expect("something is moved");
+        assert!(first.frame.is_none(), "frames are not the platform's to move");
+        if old_len > 0 {
+            self.unmap(from, old_len);
+        }
+        let (fd, start) = first.source;
+        self.enter(to, new_len, |offset| Page { source: (fd, start + offset), ..first });
+        Ok(())
+    }
+
+    fn sync_foreign(&self, _: u64, _: u64, _: u32) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn advise_foreign(&self, at: u64, len: u64, advice: u32) -> Result<(), Errno> {
+        self.state.lock().unwrap().advised.push((at, len, advice));
+        Ok(())
+    }
+
+    fn monotonic(&self) -> u64 {
+        0
+    }
+
+    fn realtime(&self) -> u64 {
+        0
+    }
+
+    fn host_clock(&self, _: u32) -> Result<u64, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    fn vdso(&self) -> u64 {
+        0
+    }
+
+    fn set_timer(&self, _: Option<u64>) {}
+
+    fn sleep(&self, _: u32, _: Option<u64>) {}
+
+    fn wait_foreign(&self, _: u64, _: u32, _: u64) -> bool {
+        false
+    }
+
+    fn wake_foreign(&self, _: u64, _: u32) -> u64 {
+        0
+    }
+
+    fn relax(&self) {}
+
+    fn kick(&self, _: u32) {}
+
+    fn wake_proxy(&self) {}
+
+    fn set_segment_bases(&self, _: u64, _: u64) {}
+
+    fn segment_bases(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn end(&self) -> ! {
+        panic!("the cell ended")
+    }
+}

@@ -1,0 +1,160 @@
+//! The fence: one seccomp filter that does two jobs.
+//!
+//! A system call whose instruction lies outside the kernel image is the program's: it raises
+//! SIGSYS, which is how it reaches the kernel. One from inside the image may be only what the
+//! platform needs while the program runs; any other ends the process, as it can only be a bug
+//! of the kernel or a jump of the program into it. The filter can't be taken off again.
+//! (seccomp(2); works on every kernel since 3.5, with threads since 3.17.)
+
+use super::host::{self, nr};
+use crate::abi::Errno;
+
+/// `struct sock_filter`
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct Instruction {
+    code: u16,
+    if_true: u8,
+    if_false: u8,
+    value: u32,
+}
+
+/// `BPF_LD | BPF_W | BPF_ABS`
+const LOAD: u16 = 0x20;
+/// `BPF_JMP | BPF_JEQ | BPF_K`
+const IF_EQUAL: u16 = 0x15;
+/// `BPF_JMP | BPF_JGE | BPF_K`
+const IF_AT_LEAST: u16 = 0x35;
+/// `BPF_RET | BPF_K`
+const RETURN: u16 = 0x06;
+
+/// Offsets in `struct seccomp_data`.
+const DATA_NR: u32 = 0;
+const DATA_ARCH: u32 = 4;
+const DATA_POINTER: u32 = 8;
+
+const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+const ALLOW: u32 = 0x7fff_0000;
+const TRAP: u32 = 0x0003_0000;
+const KILL_PROCESS: u32 = 0x8000_0000;
+
+/// What the platform needs once the program runs.
+const NEEDED: [u64; 15] = [
+    nr::MMAP,
+    nr::MPROTECT,
+    nr::MUNMAP,
+    nr::RT_SIGRETURN,
+    nr::SCHED_YIELD,
+    nr::MREMAP,
+    nr::MSYNC,
+    nr::MADVISE,
+    nr::SHMAT,
+    nr::ARCH_PRCTL,
+    nr::FUTEX,
+    nr::TIMER_SETTIME,
+    nr::CLOCK_GETTIME,
+    nr::EXIT_GROUP,
+    nr::TGKILL,
+];
+
+const HEAD: usize = 8;
+const LENGTH: usize = HEAD + NEEDED.len() + 3;
+
+fn filter(image: u64, image_len: u64) -> [Instruction; LENGTH] {
+    let load = |value| Instruction { code: LOAD, if_true: 0, if_false: 0, value };
+    let give = |value| Instruction { code: RETURN, if_true: 0, if_false: 0, value };
+    let allow_at = LENGTH - 1;
+    let trap_at = LENGTH - 2;
+    let to = |from: usize, target: usize| (target - from - 1) as u8;
+    let mut program = [give(KILL_PROCESS); LENGTH];
+    let low = image as u32;
+    program[0] = load(DATA_ARCH);
+    program[1] = Instruction { code: IF_EQUAL, if_true: 0, if_false: to(1, trap_at), value: AUDIT_ARCH_X86_64 };
+    program[2] = load(DATA_POINTER + 4);
+    program[3] = Instruction { code: IF_EQUAL, if_true: 0, if_false: to(3, trap_at), value: (image >> 32) as u32 };
+    program[4] = load(DATA_POINTER);
+    program[5] = Instruction { code: IF_AT_LEAST, if_true: 0, if_false: to(5, trap_at), value: low };
+    let end = low + image_len as u32;
+    program[6] = Instruction { code: IF_AT_LEAST, if_true: to(6, trap_at), if_false: 0, value: end };
+    program[7] = load(DATA_NR);
+    for (at, number) in (HEAD..).zip(NEEDED) {
+        program[at] = Instruction { code: IF_EQUAL, if_true: to(at, allow_at), if_false: 0, value: number as u32 };
+    }
+    program[trap_at] = give(TRAP);
+    program[allow_at] = give(ALLOW);
+    program
+}
+
+/// `struct sock_fprog`
+#[repr(C)]
+struct Program {
+    len: u16,
+    filter: *const Instruction,
+}
+
+/// Puts the fence around all threads of the process. From then on a system call outside
+/// `image .. image + image_len` is the program's.
+///
+/// # Errors
+/// As seccomp(2).
+pub fn put_up(image: u64, image_len: u64) -> Result<(), Errno> {
+    const PR_SET_NO_NEW_PRIVS: u64 = 38;
+    const SECCOMP_SET_MODE_FILTER: u64 = 1;
+    const SECCOMP_FILTER_FLAG_TSYNC: u64 = 1;
+    let filter = filter(image, image_len);
+    let program = Program { len: LENGTH as u16, filter: filter.as_ptr() };
+    // SAFETY: both calls only read what they are given, which lives until they are over.
+    let unsynchronised = unsafe {
+        host::call(nr::PRCTL, [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0])?;
+        let at = (&raw const program) as u64;
+        host::call(nr::SECCOMP, [SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, at, 0, 0, 0])?
+    };
+    // Success is 0; a positive value names a thread that could not be brought in.
+    if unsynchronised == 0 { Ok(()) } else { Err(Errno::EBUSY) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the filter as the kernel would.
+    fn run(program: &[Instruction], number: u32, arch: u32, pointer: u64) -> u32 {
+        let mut at = 0;
+        let mut accumulator = 0;
+        loop {
+            let i = program[at];
+            at += 1;
+            match i.code {
+                LOAD => {
+                    accumulator = match i.value {
+                        DATA_NR => number,
+                        DATA_ARCH => arch,
+                        DATA_POINTER => pointer as u32,
+                        _ => (pointer >> 32) as u32,
+                    }
+                }
+                IF_EQUAL => at += usize::from(if accumulator == i.value { i.if_true } else { i.if_false }),
+                IF_AT_LEAST => at += usize::from(if accumulator >= i.value { i.if_true } else { i.if_false }),
+                _ => return i.value,
+            }
+        }
+    }
+
+    #[test]
+    fn only_needed_calls_from_inside_the_image_pass() {
+        let image = 0x6000_0000_0000;
+        let program = filter(image, 0x10_0000);
+        for number in NEEDED {
+            assert_eq!(run(&program, number as u32, AUDIT_ARCH_X86_64, image + 2), ALLOW);
+            assert_eq!(run(&program, number as u32, AUDIT_ARCH_X86_64, image - 1), TRAP);
+            assert_eq!(run(&program, number as u32, AUDIT_ARCH_X86_64, image + 0x10_0000), TRAP);
+            assert_eq!(run(&program, number as u32, AUDIT_ARCH_X86_64, 0x2), TRAP);
+            assert_eq!(run(&program, number as u32, 0x4000_0003, image + 2), TRAP);
+        }
+        // open, execve, ptrace, process_vm_writev, and a number of the x32 ABI
+        for number in [2, 59, 101, 311, 0x4000_0009] {
+            assert_eq!(run(&program, number, AUDIT_ARCH_X86_64, image + 2), KILL_PROCESS);
+            assert_eq!(run(&program, number, AUDIT_ARCH_X86_64, 0x40_1000), TRAP);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Futexes (futex(2), `kernel/futex/`).
+//!
+//! Private ones, and shared ones in the cell's own memory, are known by their address: a cell
+//! has one address space. For memory that is mapped from Linux, waiters may also be outside
+//! the cell; see [`foreign`].
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use spin::Mutex;
+
+use super::thread::{Thread, current_arc};
+use super::wait::{self, Ticket, Wake};
+use crate::abi::{Errno, SysResult};
+use crate::mm::user;
+
+/// A thread that waits, and for which wake-ups.
+#[derive(Debug)]
+struct Waiter {
+    address: u64,
+    bits: u32,
+    ticket: Ticket,
+}
+
+const BUCKETS: usize = 256;
+
+static TABLE: [Mutex<VecDeque<Waiter>>; BUCKETS] = [const { Mutex::new(VecDeque::new()) }; BUCKETS];
+
+fn bucket(address: u64) -> usize {
+    // Fibonacci hashing of the word's index.
+    ((address >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize % BUCKETS
+}
+
+/// Matches every wake-up.
+pub const ANY: u32 = u32::MAX;
+
+fn check(address: u64) -> Result<(), Errno> {
+    if address.is_multiple_of(4) { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// Waits at `address` as long as it holds `expected`.
+///
+/// # Errors
+/// `EAGAIN` when it does not, `ETIMEDOUT`, `EINTR`, `EFAULT`, `EINVAL`.
+pub fn wait(address: u64, expected: u32, deadline: Option<u64>, bits: u32) -> SysResult {
+    check(address)?;
+    if bits == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let thread = current_arc();
+    // The word is touched before the bucket is locked, so that the load under the lock does
+    // not have to fill memory first.
+    user::load_u32(address)?;
+    let ticket = thread.begin_wait();
+    {
+        let mut queue = TABLE[bucket(address)].lock();
+        match user::load_u32(address) {
+            Ok(value) if value == expected => {
+                queue.push_back(Waiter { address, bits, ticket: ticket.clone() });
+            }
+            other => {
+                drop(queue);
+                wait::cancel(&ticket);
+                other?;
+                return Err(Errno::EAGAIN);
+            }
+        }
+    }
+    match wait::finish(&ticket, deadline, true) {
+        Wake::Event => Ok(0),
+        wake => {
+            withdraw(&ticket);
+            Err(if wake == Wake::Timeout { Errno::ETIMEDOUT } else { Errno::EINTR })
+        }
+    }
+}
+
+/// Takes a waiter out that stopped waiting; a requeue may have moved it anywhere.
+fn withdraw(ticket: &Ticket) {
+    for queue in &TABLE {
+        let mut queue = queue.lock();
+        if let Some(at) = queue.iter().position(|waiter| waiter.ticket.same(ticket)) {
+            queue.remove(at);
+            return;
+        }
+    }
+}
+
+/// Wakes up to `count` threads that wait at `address` for any of `bits`. Gives their number.
+pub fn wake(address: u64, count: u32, bits: u32) -> u64 {
+    let mut woken = 0;
+    let mut tickets = Vec::new();
+    {
+        let mut queue = TABLE[bucket(address)].lock();
+        let mut at = 0;
+        while at < queue.len() && (tickets.len() as u64) < u64::from(count) {
+            if queue[at].address == address && queue[at].bits & bits != 0 {
+                if let Some(waiter) = queue.remove(at) {
+                    tickets.push(waiter.ticket);
+                }
+            } else {
+                at += 1;
+            }
+        }
+    }
+    for ticket in tickets {
+        woken += u64::from(ticket.redeem(Wake::Event));
+    }
+    woken
+}
+
+/// Wakes threads that wait at `address`; nothing outside the cell does.
+pub fn wake_address(address: u64, count: u32) {
+    wake(address, count, ANY);
+}
+
+/// FUTEX_REQUEUE and FUTEX_CMP_REQUEUE: wakes up to `count` waiters of `from`, lets up to
+/// `limit` others wait at `to` instead.
+///
+/// # Errors
+/// `EAGAIN` when `from` does not hold `expected`; `EFAULT`, `EINVAL`.
+pub fn requeue(from: u64, to: u64, count: u32, limit: u32, expected: Option<u32>) -> SysResult {
+    check(from)?;
+    check(to)?;
+    user::load_u32(from)?;
+    let mut moved = Vec::new();
+    let mut tickets = Vec::new();
+    {
+        let mut queue = TABLE[bucket(from)].lock();
+        if let Some(expected) = expected
+            && user::load_u32(from)? != expected
+        {
+            return Err(Errno::EAGAIN);
+        }
+        let mut at = 0;
+        while at < queue.len() {
+            if queue[at].address != from {
+                at += 1;
+            } else if (tickets.len() as u64) < u64::from(count) {
+                tickets.extend(queue.remove(at).map(|waiter| waiter.ticket));
+            } else if (moved.len() as u64) < u64::from(limit) {
+                moved.extend(queue.remove(at));
+            } else {
+                break;
+            }
+        }
+    }
+    let touched = (tickets.len() + moved.len()) as u64;
+    let mut queue = TABLE[bucket(to)].lock();
+    for mut waiter in moved {
+        waiter.address = to;
+        queue.push_back(waiter);
+    }
+    drop(queue);
+    for ticket in tickets {
+        ticket.redeem(Wake::Event);
+    }
+    Ok(touched)
+}
+
+/// FUTEX_WAKE_OP: changes the word at `second`, wakes waiters of `first`, and those of
+/// `second` if the old value compares as asked.
+///
+/// # Errors
+/// `EFAULT`, `EINVAL`; `ENOSYS` for an operation that is none.
+pub fn wake_op(first: u64, second: u64, count: u32, count2: u32, operation: u32) -> SysResult {
+    check(first)?;
+    check(second)?;
+    let signed = |field: u32| (((field & 0xfff) << 20).cast_signed() >> 20).cast_unsigned();
+    let argument = signed(operation >> 12);
+    let argument = if operation >> 31 != 0 { 1u32.wrapping_shl(argument) } else { argument };
+    let old = loop {
+        let old = user::load_u32(second)?;
+        let new = match operation >> 28 & 7 {
+            0 => argument,
+            1 => old.wrapping_add(argument),
+            2 => old | argument,
+            3 => old & !argument,
+            4 => old ^ argument,
+            _ => return Err(Errno::ENOSYS),
+        };
+        if user::cas_u32(second, old, new)? == old {
+            break old;
+        }
+    };
+    let (old, with) = (old.cast_signed(), signed(operation).cast_signed());
+    let holds = match operation >> 24 & 15 {
+        0 => old == with,
+        1 => old != with,
+        2 => old < with,
+        3 => old <= with,
+        4 => old > with,
+        5 => old >= with,
+        _ => return Err(Errno::ENOSYS),
+    };
+    let mut woken = wake(first, count, ANY);
+    if holds {
+        woken += wake(second, count2, ANY);
+    }
+    Ok(woken)
+}
+
+const OWNER_DIED: u32 = 1 << 30;
+const WAITERS: u32 = 1 << 31;
+const TID: u32 = OWNER_DIED - 1;
+/// Linux's ROBUST_LIST_LIMIT: a list may be circular.
+const ROBUST_LIMIT: usize = 2048;
+
+/// Marks the robust futexes that `thread` still holds (`Documentation/locking/robust-futex-ABI`).
+pub fn leave_robust_list(thread: &Arc<Thread>) {
+    let head = thread.own.robust_list.replace(0);
+    if head != 0 {
+        // A list that is not readable is the program's own loss.
+        let _ = walk_robust_list(thread.tid, head);
+    }
+}
+
+fn walk_robust_list(tid: u32, head: u64) -> Result<(), Errno> {
+    let [mut entry, offset, pending]: [u64; 3] = user::read(head)?;
+    for _ in 0..ROBUST_LIMIT {
+        if entry & !1 == head {
+            break;
+        }
+        // Read on before the lock is released: its memory may go away then.
+        let next: u64 = user::read(entry & !1)?;
+        if entry & !1 != pending & !1 {
+            release(tid, (entry & !1).wrapping_add(offset))?;
+        }
+        entry = next;
+    }
+    if pending & !1 != 0 {
+        release(tid, (pending & !1).wrapping_add(offset))?;
+    }
+    Ok(())
+}
+
+fn release(tid: u32, word: u64) -> Result<(), Errno> {
+    check(word)?;
+    loop {
+        let value = user::load_u32(word)?;
+        if value & TID != tid {
+            return Ok(());
+        }
+        if user::cas_u32(word, value, value & WAITERS | OWNER_DIED)? == value {
+            if value & WAITERS != 0 {
+                wake(word, 1, ANY);
+                foreign::wake(word, 1);
+            }
+            return Ok(());
+        }
+    }
+}
+
+/// Futexes in memory that is mapped from Linux: other processes may wait on them or wake them.
+pub mod foreign {
+    use super::{ANY, Errno, SysResult, Wake, current_arc, user, wait};
+    use crate::mm;
+    use crate::platform;
+
+    /// Between looks at the word while other threads of the core want to run.
+    const LOOK_NS: u64 = 200_000;
+
+    /// Whether the word lies in memory that other processes may share.
+    #[must_use]
+    pub fn is_foreign(address: u64) -> bool {
+        mm::space().is_shared_foreign(address)
+    }
+
+    /// Wakes waiters outside the cell. Gives their number.
+    pub fn wake(address: u64, count: u32) -> u64 {
+        if is_foreign(address) { platform::get().wake_foreign(address, count) } else { 0 }
+    }
+
+    /// Waits for a word that other processes may change. The platform sleeps on it for short
+    /// stretches, in between the core serves its rings and other threads.
+    ///
+    /// # Errors
+    /// As for [`super::wait`].
+    pub fn wait_shared(address: u64, expected: u32, deadline: Option<u64>) -> SysResult {
+        let host = platform::get();
+        let first = user::load_u32(address)?;
+        if first != expected {
+            return Err(Errno::EAGAIN);
+        }
+        let thread = current_arc();
+        loop {
+            let now = host.monotonic();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Err(Errno::ETIMEDOUT);
+            }
+            let until = deadline.unwrap_or(u64::MAX).min(now + LOOK_NS);
+            let woken = host.wait_foreign(address, expected, until);
+            if woken || user::load_u32(address)? != expected {
+                return Ok(0);
+            }
+            // One look at everything else that this core has to do.
+            let ticket = thread.begin_wait();
+            if wait::finish(&ticket, Some(0), true) == Wake::Signal {
+                return Err(Errno::EINTR);
+            }
+        }
+    }
+
+    /// Wakes waiters inside and outside the cell.
+    pub fn wake_all_kinds(address: u64, count: u32, bits: u32) -> u64 {
+        let inside = super::wake(address, count, bits);
+        let left = count.saturating_sub(inside as u32);
+        if left == 0 || bits != ANY { inside } else { inside + wake(address, left) }
+    }
+}

@@ -1,0 +1,123 @@
+//! What the process does about each signal.
+
+use spin::Mutex;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::number;
+use super::queue::SigSet;
+use crate::abi::Errno;
+
+/// Linux's `struct kernel_sigaction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Action {
+    /// Address of the handler, or `SIG_DFL` (0), `SIG_IGN` (1).
+    pub handler: u64,
+    /// `SA_*`
+    pub flags: u64,
+    /// Address of the code that calls rt_sigreturn.
+    pub restorer: u64,
+    /// Blocked while the handler runs.
+    pub mask: u64,
+}
+
+impl Action {
+    /// The default action.
+    #[must_use]
+    pub const fn none() -> Self {
+        Action { handler: Action::DEFAULT, flags: 0, restorer: 0, mask: 0 }
+    }
+
+    /// `SIG_DFL`
+    pub const DEFAULT: u64 = 0;
+    /// `SIG_IGN`
+    pub const IGNORE: u64 = 1;
+    /// `SA_RESTORER`
+    pub const RESTORER: u64 = 0x0400_0000;
+    /// `SA_ONSTACK`
+    pub const ONSTACK: u64 = 0x0800_0000;
+    /// `SA_RESTART`
+    pub const RESTART: u64 = 0x1000_0000;
+    /// `SA_NODEFER`
+    pub const NODEFER: u64 = 0x4000_0000;
+    /// `SA_RESETHAND`
+    pub const RESETHAND: u64 = 0x8000_0000;
+}
+
+/// What the default action is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultAction {
+    /// Nothing.
+    Ignore,
+    /// The process stops until SIGCONT.
+    Stop,
+    /// The process ends.
+    End,
+}
+
+/// The default action of `signal` (signal(7)).
+#[must_use]
+pub fn default_of(signal: u8) -> DefaultAction {
+    match signal {
+        number::CHLD | number::CONT | number::URG | number::WINCH => DefaultAction::Ignore,
+        number::STOP | number::TSTP | number::TTIN | number::TTOU => DefaultAction::Stop,
+        _ => DefaultAction::End,
+    }
+}
+
+static ACTIONS: Mutex<[Action; 64]> =
+    Mutex::new([Action::none(); 64]);
+
+/// What is done about `signal`.
+pub fn action_of(signal: u8) -> Action {
+    ACTIONS.lock()[usize::from(signal) - 1]
+}
+
+/// Whether a signal of this number would simply vanish.
+pub fn is_ignored(signal: u8) -> bool {
+    match action_of(signal).handler {
+        Action::IGNORE => true,
+        Action::DEFAULT => default_of(signal) == DefaultAction::Ignore,
+        _ => false,
+    }
+}
+
+/// Sets what is done about `signal`, or only tells it. Gives the old action.
+///
+/// # Errors
+/// `EINVAL` for a number that is none or can't be changed.
+pub fn exchange_action(signal: u64, new: Option<Action>) -> Result<Action, Errno> {
+    let number = u8::try_from(signal).ok().filter(|n| (1..=number::MAX).contains(n)).ok_or(Errno::EINVAL)?;
+    if new.is_some() && matches!(number, number::KILL | number::STOP) {
+        return Err(Errno::EINVAL);
+    }
+    let old = {
+        let mut actions = ACTIONS.lock();
+        let slot = &mut actions[usize::from(number) - 1];
+        let old = *slot;
+        if let Some(mut new) = new {
+            new.mask = SigSet(new.mask).blockable().0;
+            *slot = new;
+        }
+        old
+    };
+    if new.is_some() && is_ignored(number) {
+        super::send::discard_everywhere(SigSet::one(number));
+    }
+    Ok(old)
+}
+
+/// Back to the default, for `SA_RESETHAND` and for faults that can't be handled.
+pub(super) fn reset(signal: u8) {
+    ACTIONS.lock()[usize::from(signal) - 1].handler = Action::DEFAULT;
+}
+
+/// Boot: dispositions that the program inherits; `ignored` are SIG_IGN.
+pub fn actions_reset(ignored: SigSet) {
+    for (n, action) in (1..).zip(ACTIONS.lock().iter_mut()) {
+        *action = Action::none();
+        if ignored.contains(n) {
+            action.handler = Action::IGNORE;
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! From the sender to a thread that will take the signal.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use spin::Mutex;
+
+use super::action::{self, Action};
+use super::info::SigInfo;
+use super::queue::{Queue, SigSet};
+use super::number;
+use crate::forward;
+use crate::sched::core::cores;
+use crate::sched::thread::{self, Thread};
+use crate::sched::wait::Wake;
+
+/// Signals for the process as a whole.
+static PROCESS: Mutex<Queue> = Mutex::new(Queue::new());
+
+/// Sends to the process: to whichever thread can take it, now or later.
+/// `false` when a real-time signal found the queue full.
+pub fn send_process(info: SigInfo) -> bool {
+    let signal = info.signal();
+    let threads = thread::all();
+    prepare(signal);
+    let blocked_by_all = threads.iter().all(|t| !takes(t, signal));
+    if action::is_ignored(signal) && !blocked_by_all && !awaited(&threads, signal) {
+        return true;
+    }
+    if !PROCESS.lock().push(info) {
+        return false;
+    }
+    if let Some(taker) = threads.iter().find(|t| takes(t, signal)) {
+        notify(taker);
+    }
+    true
+}
+
+/// Sends to one thread.
+pub fn send_thread(thread: &Arc<Thread>, info: SigInfo) -> bool {
+    let signal = info.signal();
+    prepare(signal);
+    {
+        let mut signals = thread.signals.lock();
+        let blocked = signals.mask.contains(signal) || signals.awaited.contains(signal);
+        if action::is_ignored(signal) && !blocked {
+            return true;
+        }
+        if !signals.pending.push(info) {
+            return false;
+        }
+    }
+    if takes(thread, signal) {
+        notify(thread);
+    }
+    true
+}
+
+/// A fault of the current thread: can't be blocked or ignored. When it is, the default action
+/// takes its place, which ends the process.
+pub fn force(thread: &Arc<Thread>, info: SigInfo) {
+    let signal = info.signal();
+    let mut signals = thread.signals.lock();
+    if signals.mask.contains(signal) || action::action_of(signal).handler == Action::IGNORE {
+        action::reset(signal);
+        signals.mask = signals.mask.without(SigSet::one(signal));
+    }
+    signals.pending.push(info);
+    drop(signals);
+    thread.attention.store(true, Ordering::SeqCst);
+}
+
+/// SIGCONT and the stop signals cancel each other while pending.
+fn prepare(signal: u8) {
+    let stops = [number::STOP, number::TSTP, number::TTIN, number::TTOU];
+    if signal == number::CONT {
+        let set = stops.into_iter().fold(SigSet::default(), |set, s| set.or(SigSet::one(s)));
+        discard_everywhere(set);
+    } else if stops.contains(&signal) {
+        discard_everywhere(SigSet::one(number::CONT));
+    }
+}
+
+/// Forgets pending signals that have become meaningless.
+pub(super) fn discard_everywhere(set: SigSet) {
+    PROCESS.lock().discard(set);
+    for thread in thread::all() {
+        thread.signals.lock().pending.discard(set);
+    }
+}
+
+fn takes(thread: &Thread, signal: u8) -> bool {
+    let signals = thread.signals.lock();
+    !signals.mask.contains(signal) || signals.awaited.contains(signal)
+}
+
+fn awaited(threads: &[Arc<Thread>], signal: u8) -> bool {
+    threads.iter().any(|t| t.signals.lock().awaited.contains(signal))
+}
+
+/// Has the thread look at its signals soon, whatever it does now.
+fn notify(thread: &Arc<Thread>) {
+    thread.attention.store(true, Ordering::SeqCst);
+    let token = thread.call_token.load(Ordering::SeqCst);
+    if token != 0 {
+        // It waits for the proxy, which alone knows how far the call has got.
+        forward::cancel(token);
+    } else if thread.is_interruptible()
+        && let Some(ticket) = thread.waiting()
+    {
+        ticket.redeem(Wake::Signal);
+    }
+    let core = &cores()[thread.core.load(Ordering::SeqCst) as usize];
+    if thread.is_on_core() {
+        core.attract();
+    }
+}
+
+/// Whether a signal waits that `thread` would take.
+pub fn is_due(thread: &Thread) -> bool {
+    let signals = thread.signals.lock();
+    let wanted = SigSet(!signals.mask.0 | signals.awaited.0);
+    (signals.pending.set().0 | PROCESS.lock().set().0) & wanted.0 != 0
+}
+
+/// Takes the next signal out of `wanted` that is pending for `thread`.
+pub fn dequeue_for(thread: &Thread, wanted: SigSet) -> Option<SigInfo> {
+    let own = thread.signals.lock().pending.pop(wanted);
+    own.or_else(|| PROCESS.lock().pop(wanted))
+}
+
+/// Signals that are pending for `thread` and blocked (sigpending(2)).
+pub fn pending_set(thread: &Thread) -> SigSet {
+    let signals = thread.signals.lock();
+    SigSet((signals.pending.set().0 | PROCESS.lock().set().0) & signals.mask.0)
+}
+
+/// The thread's mask has changed: signals may have become deliverable, to it or, if it now
+/// blocks them, to others.
+pub fn refresh(thread: &Thread) {
+    if is_due(thread) {
+        thread.attention.store(true, Ordering::SeqCst);
+    }
+    let left = PROCESS.lock().set();
+    if left.0 & thread.signals.lock().mask.0 == 0 {
+        return;
+    }
+    for other in thread::all() {
+        if other.tid != thread.tid && is_due(&other) {
+            notify(&other);
+        }
+    }
+}
+
+/// The process's `ITIMER_REAL` has fired at `now`.
+pub fn alarm_fired(now: u64) {
+    send_process(SigInfo::kernel(number::ALRM));
+    crate::sched::process::rearm_alarm(now);
+}

@@ -1,0 +1,110 @@
+//! Deadlines of threads, per core.
+//!
+//! A core arms the platform's timer only while it runs a program and has something to be
+//! reminded of: a deadline of a thread, or another runnable thread that waits for its turn.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use alloc::collections::BTreeMap;
+use spin::Mutex;
+
+use super::core::Core;
+use super::wait::{Ticket, Wake};
+use crate::platform;
+
+/// Names an armed deadline.
+pub type Key = (u64, u64);
+
+/// What happens at a deadline.
+#[derive(Debug)]
+pub enum Event {
+    /// A wait times out.
+    Wait(Ticket),
+    /// The process's `ITIMER_REAL` fires.
+    Alarm,
+}
+
+/// How long a thread runs while others wait for its core.
+pub const SLICE_NS: u64 = 4_000_000;
+
+static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+
+/// The deadlines of one core.
+#[derive(Debug, Default)]
+pub struct Timers {
+    events: Mutex<BTreeMap<Key, Event>>,
+    /// For which time the platform's timer is set; 0: not set.
+    set_for: AtomicU64,
+}
+
+fn insert(core: &Core, deadline: u64, event: Event) -> Key {
+    let key = (deadline, SEQUENCE.fetch_add(1, Ordering::Relaxed));
+    core.timers.events.lock().insert(key, event);
+    key
+}
+
+/// Lets the wait of `ticket` time out at `deadline`.
+pub fn arm(core: &Core, deadline: u64, ticket: Ticket) -> Key {
+    insert(core, deadline, Event::Wait(ticket))
+}
+
+/// Lets the process's alarm fire at `deadline`.
+pub fn arm_alarm(core: &Core, deadline: u64) -> Key {
+    insert(core, deadline, Event::Alarm)
+}
+
+/// Takes a deadline back, if it has not passed yet.
+pub fn disarm(core: &Core, key: Key) {
+    core.timers.events.lock().remove(&key);
+}
+
+/// The core's next deadline.
+pub fn next(core: &Core) -> Option<u64> {
+    core.timers.events.lock().keys().next().map(|key| key.0)
+}
+
+/// Acts on all deadlines of this core that have passed.
+pub fn expire(core: &Core) {
+    if core.timers.events.lock().is_empty() {
+        return;
+    }
+    let now = platform::get().monotonic();
+    loop {
+        let event = {
+            let mut events = core.timers.events.lock();
+            match events.first_entry() {
+                Some(entry) if entry.key().0 <= now => entry.remove(),
+                _ => return,
+            }
+        };
+        match event {
+            Event::Wait(ticket) => {
+                ticket.redeem(Wake::Timeout);
+            }
+            Event::Alarm => super::signal::alarm_fired(now),
+        }
+    }
+}
+
+/// Before the program runs: sets the platform's timer if there is something to be reminded of.
+pub fn prepare_run(core: &Core) {
+    let others = !core.queue_is_empty();
+    let next = next(core);
+    if next.is_none() && !others {
+        return;
+    }
+    let slice = others.then(|| platform::get().monotonic() + SLICE_NS);
+    let Some(deadline) = next.into_iter().chain(slice).min() else { return };
+    let set_for = core.timers.set_for.load(Ordering::Relaxed);
+    // A timer that fires too early costs one interrupt; setting it anew on every way out of
+    // the kernel would cost more.
+    if set_for == 0 || deadline < set_for {
+        core.timers.set_for.store(deadline, Ordering::Relaxed);
+        platform::get().set_timer(Some(deadline));
+    }
+}
+
+/// The platform's timer has fired.
+pub fn fired(core: &Core) {
+    core.timers.set_for.store(0, Ordering::Relaxed);
+}

@@ -1,0 +1,117 @@
+//! Who the program is: numbers that Linux gave, and prctl(2).
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::named;
+use linux_raw_sys::prctl as linux_prctl;
+
+use crate::abi::{Errno, SysResult};
+use crate::boot;
+use crate::mm::user;
+use crate::sched::current;
+
+/// getpid(2)
+pub fn getpid(_: [u64; 6]) -> SysResult {
+    Ok(boot::facts().info.pid)
+}
+
+/// getppid(2)
+pub fn getppid(_: [u64; 6]) -> SysResult {
+    Ok(boot::facts().info.ppid)
+}
+
+/// gettid(2)
+pub fn gettid(_: [u64; 6]) -> SysResult {
+    Ok(u64::from(current().tid))
+}
+
+/// getuid(2)
+pub fn getuid(_: [u64; 6]) -> SysResult {
+    Ok(boot::facts().info.ids[0])
+}
+
+/// geteuid(2)
+pub fn geteuid(_: [u64; 6]) -> SysResult {
+    Ok(boot::facts().info.ids[1])
+}
+
+/// getgid(2)
+pub fn getgid(_: [u64; 6]) -> SysResult {
+    Ok(boot::facts().info.ids[2])
+}
+
+/// getegid(2)
+pub fn getegid(_: [u64; 6]) -> SysResult {
+    Ok(boot::facts().info.ids[3])
+}
+
+/// personality(2)
+pub fn personality(args: [u64; 6]) -> SysResult {
+    const QUERY: u64 = 0xffff_ffff;
+    const PER_LINUX: u64 = 0;
+    if matches!(args[0], QUERY | PER_LINUX) { Ok(PER_LINUX) } else { Err(Errno::EINVAL) }
+}
+
+/// What prctl(2) sets and tells again without the kernel having to act on it: a cell is not
+/// swapped, never traced by its own threads, and its timers are exact.
+static DEATH_SIGNAL: AtomicU64 = AtomicU64::new(0);
+static DUMPABLE: AtomicU64 = AtomicU64::new(1);
+static NO_NEW_PRIVILEGES: AtomicU64 = AtomicU64::new(0);
+static TIMER_SLACK: AtomicU64 = AtomicU64::new(50_000);
+
+/// prctl(2)
+pub fn prctl(args: [u64; 6]) -> SysResult {
+    const PR_SET_VMA: u32 = 0x5356_4d41;
+    const PR_SET_PTRACER: u32 = 0x5961_6d61;
+    const LAST_CAPABILITY: u64 = 40;
+    let [option, value, ..] = args;
+    match option as u32 {
+        linux_prctl::PR_SET_NAME => set_name(value),
+        linux_prctl::PR_GET_NAME => user::copy_out(value, &*current().name.lock()).map(|()| 0),
+        linux_prctl::PR_SET_PDEATHSIG if value <= 64 => exchange(&DEATH_SIGNAL, value),
+        linux_prctl::PR_GET_PDEATHSIG => {
+            user::write(value, &(DEATH_SIGNAL.load(Ordering::Relaxed) as u32)).map(|()| 0)
+        }
+        linux_prctl::PR_SET_DUMPABLE if value <= 1 => exchange(&DUMPABLE, value),
+        linux_prctl::PR_GET_DUMPABLE => Ok(DUMPABLE.load(Ordering::Relaxed)),
+        linux_prctl::PR_SET_NO_NEW_PRIVS if value == 1 && args[2..5] == [0; 3] => exchange(&NO_NEW_PRIVILEGES, 1),
+        linux_prctl::PR_GET_NO_NEW_PRIVS => Ok(NO_NEW_PRIVILEGES.load(Ordering::Relaxed)),
+        linux_prctl::PR_SET_TIMERSLACK => exchange(&TIMER_SLACK, if value == 0 { 50_000 } else { value }),
+        linux_prctl::PR_GET_TIMERSLACK => Ok(TIMER_SLACK.load(Ordering::Relaxed)),
+        linux_prctl::PR_CAPBSET_READ if value <= LAST_CAPABILITY => Ok(1),
+        // A name for a mapping in /proc/self/maps, and Yama's permission: hints.
+        PR_SET_VMA | PR_SET_PTRACER => Ok(0),
+        linux_prctl::PR_SET_PDEATHSIG | linux_prctl::PR_SET_DUMPABLE | linux_prctl::PR_CAPBSET_READ => {
+            Err(Errno::EINVAL)
+        }
+        _ => {
+            named::once(named::What::Prctl(option));
+            Err(Errno::EINVAL)
+        }
+    }
+}
+
+
+
+fn exchange(slot: &AtomicU64, value: u64) -> SysResult {
+    slot.store(value, Ordering::Relaxed);
+    Ok(0)
+}
+
+fn set_name(at: u64) -> SysResult {
+    let mut name = [0; 16];
+    let bytes = match user::read_cstr(at, 16) {
+        Ok(bytes) => bytes,
+        // Longer names are cut.
+        Err(Errno::ENAMETOOLONG) => {
+            let mut cut = alloc::vec![0; 15];
+            user::copy_in(&mut cut, at)?;
+            cut
+        }
+        Err(errno) => return Err(errno),
+    };
+    let len = bytes.len().min(15);
+    name[..len].copy_from_slice(&bytes[..len]);
+    *current().name.lock() = name;
+    Ok(0)
+}

@@ -1,0 +1,159 @@
+//! Forwarded calls, from the program's arguments to a [`Request`] by the table's shapes.
+
+use alloc::vec::Vec;
+
+use shm_ipc::calls::{Call, Len, Shape};
+
+use super::special;
+use crate::abi::{Errno, SysResult};
+use crate::forward::{Direction, Request};
+use crate::mm::user;
+use crate::sched::signal::{self, SigInfo, number};
+use crate::sched::thread::current_arc;
+
+/// Linux's MAX_RW_COUNT: no call transfers more at once.
+const MAX_TRANSFER: u64 = 0x7fff_f000;
+
+/// `UIO_MAXIOV`
+const MAX_IOVECS: u64 = 1024;
+
+/// Forwards a call of the program.
+pub fn forward(row: &'static Call, args: [u64; 6]) -> SysResult {
+    let result = if special::is_special(row.nr) {
+        special::forward(row, args)
+    } else {
+        build(row, args).and_then(|mut request| request.run().result)
+    };
+    if result == Err(Errno::EPIPE) {
+        broken_pipe(row.nr, args);
+    }
+    result
+}
+
+/// Puts a request together by the shapes alone.
+///
+/// # Errors
+/// `EFAULT` and whatever else Linux says of unusable arguments.
+pub fn build(row: &'static Call, args: [u64; 6]) -> Result<Request, Errno> {
+    let mut request = Request::new(row.nr, args);
+    for (index, shape) in row.args.iter().enumerate() {
+        let at = args[index];
+        match *shape {
+            Shape::Int | Shape::Fd | Shape::AtFd | Shape::Special => {}
+            Shape::Path => request.path(index, at)?,
+            Shape::In(len) => buffer(&mut request, row.nr, index, args, len, Direction::In)?,
+            Shape::Out(len) => buffer(&mut request, row.nr, index, args, len, Direction::Out)?,
+            Shape::InOut(len) => buffer(&mut request, row.nr, index, args, len, Direction::InOut)?,
+            Shape::IovIn(count) => iovecs(&mut request, index, at, args[count as usize], Direction::In)?,
+            Shape::IovOut(count) => iovecs(&mut request, index, at, args[count as usize], Direction::Out)?,
+        }
+    }
+    Ok(request)
+}
+
+/// write and pwrite64 stop where memory does; other calls that read want all of it.
+fn reads_prefix(nr: u32) -> bool {
+    matches!(nr, 1 | 18)
+}
+
+fn buffer(
+    request: &mut Request,
+    nr: u32,
+    index: usize,
+    args: [u64; 6],
+    len: Len,
+    direction: Direction,
+) -> Result<(), Errno> {
+    let at = args[index];
+    if at == 0 {
+        return Ok(());
+    }
+    match len {
+        Len::Fixed(len) => request.structure(index, at, u64::from(len), direction),
+        Len::ArgTimes(arg, unit) => {
+            let count = u64::from(args[arg as usize] as u32);
+            if count > i32::MAX as u64 {
+                return Err(Errno::EINVAL);
+            }
+            request.structure(index, at, count * u64::from(unit), direction)
+        }
+        Len::Arg(arg) => {
+            let len = args[arg as usize].min(MAX_TRANSFER);
+            if direction == Direction::In && !reads_prefix(nr) {
+                return request.structure(index, at, len, direction);
+            }
+            prefix(request, index, at, len, direction)
+        }
+        Len::AtArg(arg) => {
+            let pointer = args[arg as usize];
+            if pointer == 0 {
+                return Err(Errno::EFAULT);
+            }
+            let len: u32 = user::read(pointer)?;
+            if len.cast_signed() < 0 {
+                return Err(Errno::EINVAL);
+            }
+            prefix(request, index, at, u64::from(len), direction)
+        }
+    }
+}
+
+fn prefix(request: &mut Request, index: usize, at: u64, len: u64, direction: Direction) -> Result<(), Errno> {
+    let covered = request.buffer(index, at, len, direction)?;
+    if covered == 0 && len != 0 { Err(Errno::EFAULT) } else { Ok(()) }
+}
+
+/// Passes the buffers of an array of iovecs as one argument.
+///
+/// # Errors
+/// `EINVAL` for too many or too long ones, `EFAULT`.
+pub fn iovecs(request: &mut Request, index: usize, at: u64, count: u64, direction: Direction) -> Result<(), Errno> {
+    if count > MAX_IOVECS {
+        return Err(Errno::EINVAL);
+    }
+    let vectors = read_iovecs(at, count)?;
+    let mut left = MAX_TRANSFER;
+    let mut any = false;
+    for [base, len] in vectors {
+        let len = len.min(left);
+        if len == 0 {
+            continue;
+        }
+        let covered = match request.buffer(index, base, len, direction) {
+            Err(Errno::E2BIG) if any => return Ok(()),
+            other => other?,
+        };
+        any |= covered != 0;
+        left -= covered;
+        if covered < len {
+            return if any { Ok(()) } else { Err(Errno::EFAULT) };
+        }
+    }
+    Ok(())
+}
+
+fn read_iovecs(at: u64, count: u64) -> Result<Vec<[u64; 2]>, Errno> {
+    let mut total: u64 = 0;
+    let mut vectors = Vec::with_capacity(count as usize);
+    for i in 0..count {
+        let vector: [u64; 2] = user::read(at.wrapping_add(16 * i))?;
+        total = total.checked_add(vector[1]).filter(|total| *total <= i64::MAX as u64).ok_or(Errno::EINVAL)?;
+        vectors.push(vector);
+    }
+    Ok(vectors)
+}
+
+/// Linux sends SIGPIPE along with EPIPE, except for sends that asked for none.
+fn broken_pipe(nr: u32, args: [u64; 6]) {
+    const MSG_NOSIGNAL: u64 = 0x4000;
+    let quiet = match nr {
+        44 => args[3] & MSG_NOSIGNAL != 0,
+        46 => args[2] & MSG_NOSIGNAL != 0,
+        1 | 18 | 20 | 40 | 275 | 276 | 296 | 326 | 328 => false,
+        _ => true,
+    };
+    if !quiet {
+        let pid = crate::boot::facts().info.pid as u32;
+        signal::send_thread(&current_arc(), SigInfo::user(number::PIPE, pid, 0));
+    }
+}

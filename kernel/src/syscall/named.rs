@@ -1,0 +1,71 @@
+//! What is not supported is named, once each, on stderr.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use alloc::format;
+
+use shm_ipc::boot::FLAG_NAME_UNSUPPORTED;
+use shm_ipc::calls::Call;
+
+use crate::{boot, forward};
+
+/// Something that the program asked for and does not get.
+#[derive(Debug, Clone, Copy)]
+pub enum What {
+    /// A system call.
+    Call(&'static Call),
+    /// The 32-bit entry.
+    Entry32,
+    /// An ioctl request.
+    Ioctl(u64),
+    /// An option of prctl(2).
+    Prctl(u64),
+    /// clone(2) without the flags of a thread.
+    Process,
+}
+
+static CALLS: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+static OTHERS: [AtomicBool; 4] = [const { AtomicBool::new(false) }; 4];
+
+/// Whether this is the first time.
+fn first(what: What) -> bool {
+    let other = |index: usize| !OTHERS[index].swap(true, Ordering::Relaxed);
+    match what {
+        What::Call(call) => {
+            let bit = 1 << (call.nr % 64);
+            let word = &CALLS[call.nr as usize / 64 % CALLS.len()];
+            word.fetch_or(bit, Ordering::Relaxed) & bit == 0
+        }
+        What::Entry32 => other(0),
+        What::Ioctl(_) => other(1),
+        What::Prctl(_) => other(2),
+        What::Process => other(3),
+    }
+}
+
+/// Names it, unless that has been done or is switched off.
+pub fn once(what: What) {
+    if !first(what) || boot::facts().info.flags & FLAG_NAME_UNSUPPORTED == 0 {
+        return;
+    }
+    let text = match what {
+        What::Call(call) => {
+            let note = if call.note.is_empty() { "" } else { "; " };
+            format!(
+                "the program called {} (system call {}), which is not supported: it got ENOSYS{note}{}",
+                call.name, call.nr, call.note
+            )
+        }
+        What::Entry32 => {
+            "the program used int 0x80, the 32-bit system call entry, which is not supported: it got ENOSYS".into()
+        }
+        What::Ioctl(request) => {
+            format!("the program used ioctl request {request:#x}, which is not known: it got ENOTTY")
+        }
+        What::Prctl(option) => format!("the program used prctl option {option}, which is not supported: it got EINVAL"),
+        What::Process => "the program asked for a child process (fork, vfork or clone), which is not supported: it got \
+             ENOSYS; run it without tacet, or without its child processes"
+            .into(),
+    };
+    forward::notice(&text);
+}

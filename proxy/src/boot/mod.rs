@@ -1,0 +1,5 @@
+//! Starting a kernel: its image, and one maker per platform.
+
+pub mod image;
+pub mod process;
+mod vdso;
