@@ -1,0 +1,148 @@
+//! Descriptors: which are the proxy's own, what kind of file the others are, and how many the
+//! program may have.
+//!
+//! The kind of a file decides how a call on it is made (whether it can block, and how to find
+//! out). It is asked for once per descriptor and forgotten when the number may come to mean
+//! another file. Only the leader asks and only the leader closes, so nothing is filed late.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::Cell;
+use super::host::{self, Arg, Errno, FileType, Outcome};
+
+/// What kind of file a descriptor is, as far as blocking goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// A file on some file system, a block device, or a memory device such as /dev/null: reads and
+    /// writes take their time but do not wait for anybody.
+    Regular = 1,
+    /// A directory.
+    Directory = 2,
+    /// A socket: has calls of its own that do not block.
+    Socket = 3,
+    /// Pipes, terminals, event descriptors and whatever else may block.
+    Other = 4,
+}
+
+const UNKNOWN: u8 = 0;
+const CACHED: usize = 1 << 16;
+
+/// Device numbers (`include/uapi/linux/major.h`): memory devices, and the one of them that waits.
+const MEMORY_MAJOR: u32 = 1;
+const KMSG_MINOR: u32 = 11;
+
+/// `NR_OPEN` of the kernel's default: the highest limit that setrlimit takes.
+const MOST: u64 = 1 << 20;
+
+impl Kind {
+    fn of(file: FileType) -> Self {
+        match file.mode & libc::S_IFMT {
+            libc::S_IFREG | libc::S_IFBLK | libc::S_IFLNK => Kind::Regular,
+            libc::S_IFDIR => Kind::Directory,
+            libc::S_IFSOCK => Kind::Socket,
+            libc::S_IFCHR if libc::major(file.device) == MEMORY_MAJOR && libc::minor(file.device) != KMSG_MINOR => {
+                Kind::Regular
+            }
+            _ => Kind::Other,
+        }
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Kind::Regular, Kind::Directory, Kind::Socket, Kind::Other].into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// The table of descriptors that proxy and program share, as the proxy sees it.
+#[derive(Debug)]
+pub struct Descriptors {
+    private: Range<i32>,
+    kinds: Box<[AtomicU8]>,
+    limit: Mutex<(u64, u64)>,
+}
+
+impl Descriptors {
+    /// With the limit that the program starts with.
+    pub fn new(cell: &Cell) -> Self {
+        let kinds = (0..CACHED).map(|_| AtomicU8::new(UNKNOWN)).collect();
+        Descriptors { private: cell.private_fds.clone(), kinds, limit: Mutex::new(cell.nofile) }
+    }
+
+    /// Whether the program must not see this descriptor.
+    pub fn is_private(&self, fd: i32) -> bool {
+        self.private.contains(&fd)
+    }
+
+    /// The proxy's own descriptors.
+    pub fn private(&self) -> Range<i32> {
+        self.private.clone()
+    }
+
+    /// The descriptor that an argument names.
+    pub fn check(&self, word: u64) -> Result<i32, Errno> {
+        let fd = word as u32 as i32;
+        if self.is_private(fd) { Err(Errno(libc::EBADF)) } else { Ok(fd) }
+    }
+
+    /// What kind of file `fd` is.
+    pub fn kind(&self, fd: i32) -> Result<Kind, Errno> {
+        let slot = usize::try_from(fd).ok().and_then(|fd| self.kinds.get(fd));
+        if let Some(kind) = slot.and_then(|slot| Kind::from_byte(slot.load(Ordering::Relaxed))) {
+            return Ok(kind);
+        }
+        let mut args = [Arg::null(); 6];
+        args[0] = Arg::number(fd as u64);
+        let kind = Kind::of(host::file_type(libc::SYS_fstat, args, 1)?);
+        if let Some(slot) = slot {
+            slot.store(kind as u8, Ordering::Relaxed);
+        }
+        Ok(kind)
+    }
+
+    /// `fd` may mean another file from now on.
+    pub fn forget(&self, fd: i32) {
+        if let Some(slot) = usize::try_from(fd).ok().and_then(|fd| self.kinds.get(fd)) {
+            slot.store(UNKNOWN, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`Descriptors::forget`], for `first..=last`.
+    pub fn forget_range(&self, first: u32, last: u32) {
+        for slot in self.kinds.iter().take(last as usize + 1).skip(first as usize) {
+            slot.store(UNKNOWN, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes a new descriptor into account: one that the program's limit forbids is closed again.
+    pub fn admit(&self, fd: i64) -> Outcome {
+        let number = fd as i32;
+        self.forget(number);
+        if fd as u64 >= self.limit().0 || self.is_private(number) {
+            let _ = host::numbers(libc::SYS_close, &[fd]);
+            return Err(Errno(libc::EMFILE));
+        }
+        Ok(fd)
+    }
+
+    /// RLIMIT_NOFILE as the program sees it: soft, hard.
+    pub fn limit(&self) -> (u64, u64) {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets RLIMIT_NOFILE as Linux would for a process that may raise its hard limit or not
+    /// (`do_prlimit` in kernel/sys.c). No limit goes beyond the proxy's own descriptors.
+    pub fn set_limit(&self, soft: u64, hard: u64, may_raise: bool) -> Result<(), Errno> {
+        if soft > hard {
+            return Err(Errno(libc::EINVAL));
+        }
+        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        let reachable = MOST.min(u64::try_from(self.private.start).unwrap_or(0));
+        if hard > limit.1 && (!may_raise || hard > reachable) {
+            return Err(Errno(libc::EPERM));
+        }
+        *limit = (soft, hard);
+        Ok(())
+    }
+}

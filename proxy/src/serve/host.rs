@@ -1,0 +1,322 @@
+//! Linux as the workers use it: system calls with arguments whose memory is known to be good.
+//!
+//! Everything that the proxy asks of Linux on behalf of the program goes through [`call`]. Its
+//! arguments are [`Arg`]s: numbers, or pointers that could only be made from memory of the
+//! proxy's own (borrowed for as long as the argument lives) or from a checked range of the
+//! cell's memory. What remains with the caller is to put each where the call expects it, and to
+//! state no length beyond what stands behind a pointer; `arguments` does so by the call table.
+//!
+//! Together with `cancel` this is the only place of `serve` with unsafe code.
+
+use std::arch::asm;
+use std::ffi::CStr;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::AtomicU32;
+
+use shm_ipc::region::Region;
+
+/// An error number of Linux.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", std::io::Error::from_raw_os_error(self.0))
+    }
+}
+
+/// What a system call gives.
+pub type Outcome = Result<i64, Errno>;
+
+/// The outcome that a raw return value means.
+pub fn outcome(raw: i64) -> Outcome {
+    if (-4095..0).contains(&raw) { Err(Errno(-raw as i32)) } else { Ok(raw) }
+}
+
+/// An argument of a system call.
+#[derive(Debug, Clone, Copy)]
+pub struct Arg<'m> {
+    word: u64,
+    memory: PhantomData<&'m ()>,
+}
+
+impl<'m> Arg<'m> {
+    fn pointer(at: *const u8) -> Self {
+        Arg { word: at as u64, memory: PhantomData }
+    }
+
+    /// A number.
+    pub fn number(word: u64) -> Self {
+        Arg { word, memory: PhantomData }
+    }
+
+    /// A null pointer.
+    pub fn null() -> Self {
+        Arg::number(0)
+    }
+
+    /// A pointer that is not null but to nothing: for buffers of no length. Linux answers any
+    /// use of it with EFAULT.
+    pub fn nowhere() -> Self {
+        Arg::number(1)
+    }
+
+    /// A string.
+    pub fn text(text: &'m CStr) -> Self {
+        Arg::pointer(text.as_ptr().cast())
+    }
+
+    /// Bytes that the call reads.
+    pub fn input(bytes: &'m [u8]) -> Self {
+        Arg::pointer(bytes.as_ptr())
+    }
+
+    /// Bytes that the call may fill.
+    pub fn output(bytes: &'m mut [u8]) -> Self {
+        Arg::pointer(bytes.as_mut_ptr())
+    }
+
+    /// A piece of the cell's memory, or `None` when the region has no such piece.
+    pub fn shared(region: &Region, offset: u64, len: u64) -> Option<Self> {
+        region.bytes(offset, len).map(|at| Arg::pointer(at))
+    }
+
+    /// An array of pieces.
+    pub fn vectors(vectors: &'m Vectors) -> Self {
+        Arg::pointer(vectors.0.as_ptr().cast())
+    }
+
+    /// A message with its name, pieces and control data.
+    pub fn message(message: &'m mut Message) -> Self {
+        message.point();
+        Arg::pointer((&raw mut message.header).cast())
+    }
+
+    /// A `struct ifconf` whose buffer is a piece of the cell's memory.
+    pub fn interfaces(interfaces: &'m mut Interfaces) -> Self {
+        Arg::pointer((&raw mut interfaces.0).cast())
+    }
+}
+
+/// The six arguments as the registers take them.
+pub fn words(args: &[Arg<'_>; 6]) -> [u64; 6] {
+    args.map(|arg| arg.word)
+}
+
+/// Makes system call `nr`.
+pub fn call(nr: u32, args: &[Arg<'_>; 6]) -> Outcome {
+    let [a0, a1, a2, a3, a4, a5] = words(args);
+    let raw: i64;
+    // SAFETY: the kernel's calling convention: number in rax, arguments in rdi to r9, rcx and r11
+    // lost. The pointers among the arguments are to memory that stays valid for the call (`Arg`)
+    // and that Linux may change at will: exclusively borrowed bytes or the cell's shared memory.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") i64::from(nr) => raw,
+            in("rdi") a0, in("rsi") a1, in("rdx") a2, in("r10") a3, in("r8") a4, in("r9") a5,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    outcome(raw)
+}
+
+/// Makes system call `nr` with numbers only.
+pub fn numbers(nr: i64, args: &[i64]) -> Outcome {
+    let mut all = [Arg::null(); 6];
+    for (arg, word) in all.iter_mut().zip(args) {
+        *arg = Arg::number(*word as u64);
+    }
+    call(nr as u32, &all)
+}
+
+/// Pieces of memory for a call that takes several.
+#[derive(Debug, Default)]
+pub struct Vectors(Vec<libc::iovec>);
+
+// SAFETY: the addresses are into the cell's memory, which every thread of the proxy sees alike.
+unsafe impl Send for Vectors {}
+
+impl Vectors {
+    /// Appends a piece of the cell's memory; `false` when the region has no such piece.
+    pub fn push(&mut self, region: &Region, offset: u64, len: u64) -> bool {
+        let Some(at) = region.bytes(offset, len) else { return false };
+        self.0.push(libc::iovec { iov_base: at.cast(), iov_len: len as usize });
+        true
+    }
+
+    /// Number of pieces.
+    pub fn count(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// Bytes in all.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|piece| piece.iov_len as u64).fold(0, u64::saturating_add)
+    }
+
+    /// Drops the first `bytes` bytes.
+    pub fn advance(&mut self, mut bytes: u64) {
+        self.0.retain_mut(|piece| {
+            let cut = bytes.min(piece.iov_len as u64);
+            bytes -= cut;
+            piece.iov_base = piece.iov_base.cast::<u8>().wrapping_add(cut as usize).cast();
+            piece.iov_len -= cut as usize;
+            piece.iov_len > 0
+        });
+    }
+}
+
+/// A message for sendmsg and recvmsg: name and control data are the proxy's own copies, the
+/// payload is in the cell's memory.
+#[derive(Debug)]
+pub struct Message {
+    /// Address of the other side; empty: none.
+    pub name: Vec<u8>,
+    /// The payload.
+    pub payload: Vectors,
+    /// Control data; empty: none.
+    pub control: Vec<u8>,
+    header: libc::msghdr,
+}
+
+impl Message {
+    /// A message of these parts.
+    pub fn new(name: Vec<u8>, payload: Vectors, control: Vec<u8>) -> Self {
+        // SAFETY: msghdr is plain numbers and pointers; all zero is "nothing".
+        Message { name, payload, control, header: unsafe { std::mem::zeroed() } }
+    }
+
+    fn point(&mut self) {
+        let or_null = |bytes: &mut Vec<u8>| if bytes.is_empty() { std::ptr::null_mut() } else { bytes.as_mut_ptr() };
+        self.header.msg_name = or_null(&mut self.name).cast();
+        self.header.msg_namelen = self.name.len() as u32;
+        self.header.msg_iov = self.payload.0.as_mut_ptr();
+        self.header.msg_iovlen = self.payload.0.len();
+        self.header.msg_control = or_null(&mut self.control).cast();
+        self.header.msg_controllen = self.control.len();
+        self.header.msg_flags = 0;
+    }
+
+    /// After recvmsg: length of the name, of the control data, and the flags.
+    pub fn received(&self) -> (u32, usize, i32) {
+        (self.header.msg_namelen, self.header.msg_controllen, self.header.msg_flags)
+    }
+}
+
+/// `struct ifconf` (netdevice(7)).
+#[derive(Debug)]
+pub struct Interfaces(libc::ifconf);
+
+impl Interfaces {
+    /// Room for the answer in the cell's memory, or, with `None`, the question how much is needed.
+    pub fn new(region: &Region, room: Option<(u64, u32)>) -> Option<Self> {
+        let (at, len) = match room {
+            Some((offset, len)) => (region.bytes(offset, u64::from(len))?, len),
+            None => (std::ptr::null_mut(), 0),
+        };
+        let union = libc::__c_anonymous_ifc_ifcu { ifcu_buf: at.cast() };
+        Some(Interfaces(libc::ifconf { ifc_len: len as i32, ifc_ifcu: union }))
+    }
+
+    /// Bytes that were filled or are needed.
+    pub fn len(&self) -> i32 {
+        self.0.ifc_len
+    }
+}
+
+/// Sleeps while `word` holds `expected`, until [`wake`]. Shared: the other side is another process.
+pub fn sleep_on(word: &AtomicU32, expected: u32) {
+    let at = word.as_ptr().cast::<u8>().cast_const();
+    let args = [
+        Arg::pointer(at),
+        Arg::number(libc::FUTEX_WAIT as u64),
+        Arg::number(u64::from(expected)),
+        Arg::null(),
+        Arg::null(),
+        Arg::null(),
+    ];
+    // EAGAIN (the word has changed) and EINTR make the caller look again, as a wake-up does.
+    let _ = call(libc::SYS_futex as u32, &args);
+}
+
+/// Wakes whoever sleeps on `word`, in any process.
+pub fn wake(word: &AtomicU32) {
+    let at = word.as_ptr().cast::<u8>().cast_const();
+    let (wake, one) = (Arg::number(libc::FUTEX_WAKE as u64), Arg::number(1));
+    // Nobody sleeping is no error, and a mapped, aligned word gives no other.
+    let _ = call(libc::SYS_futex as u32, &[Arg::pointer(at), wake, one, Arg::null(), Arg::null(), Arg::null()]);
+}
+
+/// Thread id of the caller.
+pub fn own_tid() -> i32 {
+    numbers(libc::SYS_gettid, &[]).map_or(0, |tid| tid as i32)
+}
+
+/// Process id of the proxy.
+pub fn own_pid() -> i32 {
+    std::process::id() as i32
+}
+
+/// Whether O_NONBLOCK is set on `fd`; not for a descriptor that is not open.
+pub fn is_nonblocking(fd: i32) -> bool {
+    let flags = numbers(libc::SYS_fcntl, &[i64::from(fd), i64::from(libc::F_GETFL)]);
+    flags.is_ok_and(|flags| flags & i64::from(libc::O_NONBLOCK) != 0)
+}
+
+/// Type and device of a file: `st_mode` and `st_rdev`.
+#[derive(Debug, Clone, Copy)]
+pub struct FileType {
+    /// See stat(2).
+    pub mode: u32,
+    /// Number of the device, for a device.
+    pub device: u64,
+}
+
+/// `sizeof(struct stat)`, and where its fields are.
+const STAT_BYTES: usize = size_of::<libc::stat>();
+const MODE_AT: usize = std::mem::offset_of!(libc::stat, st_mode);
+const RDEV_AT: usize = std::mem::offset_of!(libc::stat, st_rdev);
+
+/// Makes a call of the stat family whose buffer is argument `at`, and reads the type from it.
+pub fn file_type<'m>(nr: i64, mut args: [Arg<'m>; 6], at: usize) -> Result<FileType, Errno> {
+    let mut stat = [0; STAT_BYTES];
+    args[at] = Arg::pointer(stat.as_mut_ptr());
+    call(nr as u32, &args)?;
+    Ok(FileType { mode: u32_at(&stat, MODE_AT), device: u64_at(&stat, RDEV_AT) })
+}
+
+/// The native-endian word at `offset`; zero when `bytes` ends before.
+pub fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    bytes.get(offset..offset + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes)
+}
+
+/// The native-endian word at `offset`; zero when `bytes` ends before.
+pub fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    bytes.get(offset..offset + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_ne_bytes)
+}
+
+/// Blocks all signals but `except` in the calling thread.
+pub fn block_signals(except: i32) {
+    // SAFETY: the sets are locals, initialised by sigfillset.
+    unsafe {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigfillset(set.as_mut_ptr());
+        libc::sigdelset(set.as_mut_ptr(), except);
+        libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// A region of anonymous shared memory that is never given back, for tests.
+#[cfg(test)]
+pub fn test_region(len: u64) -> Region {
+    // SAFETY: a fresh mapping, handed to the region alone and never unmapped.
+    unsafe {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        let at = libc::mmap(std::ptr::null_mut(), len as usize, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+        assert_ne!(at, libc::MAP_FAILED);
+        Region::new(std::ptr::NonNull::new(at.cast()).expect("not null"), len)
+    }
+}

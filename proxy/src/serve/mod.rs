@@ -1,0 +1,180 @@
+//! Serving a cell: calls come out of the submission rings, are made as ordinary system calls of
+//! this process, and their results go back.
+//!
+//! ```text
+//! pool        leader and followers: who looks at the rings, who is away in a call
+//! answers     results into the completion rings, and the bells of the cores
+//! cancel      calls that can be given up; host: all other access to Linux
+//! call        one call: what handlers work on
+//! arguments   a block's arguments as Linux takes them, by the call table
+//! dispatch    which handler a call has
+//! files, paths, descriptors, limits, sockets, messages, events, requests, processes
+//!             the calls for which the table alone does not say enough
+//! ```
+//!
+//! Proxy and cell's child share the table of descriptors, the working directory and the umask
+//! (`CLONE_FILES | CLONE_FS`), so a call that the proxy makes has the effect that the program
+//! wants, under the same numbers. The exceptions are what the handlers are about: the proxy's
+//! own descriptors, names that mean "myself", limits, and process groups.
+//!
+//! A call is executed by the thread that took it from the ring, from the first look at its
+//! arguments to the answer. If it turns out that it may block, that thread first hands the rings
+//! to another one (`pool`).
+
+mod answers;
+mod arguments;
+mod call;
+mod cancel;
+mod descriptors;
+mod dispatch;
+mod host;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::CString;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+use shm_ipc::control::ControlPage;
+use shm_ipc::layout::Layout;
+use shm_ipc::region::Region;
+use shm_ipc::ring::Corrupt;
+
+use answers::Answers;
+use cancel::Registry;
+use descriptors::Descriptors;
+use pool::Pool;
+
+/// What is to be served.
+#[derive(Debug)]
+pub struct Cell {
+    /// The cell's memory as the proxy maps it.
+    pub region: Region,
+    /// Where things lie in it.
+    pub layout: Layout,
+    /// The process that kernel and program run in.
+    pub child: libc::pid_t,
+    /// The proxy's own descriptors, which the program must not reach.
+    pub private_fds: Range<i32>,
+    /// Absolute path of the program.
+    pub exe: CString,
+    /// RLIMIT_NOFILE as the program should see it: soft, hard.
+    pub nofile: (u64, u64),
+    /// How long to poll the rings before sleeping; zero where proxy and cell share cores.
+    pub spin: Duration,
+}
+
+/// Why a cell can't be served any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The kernel overwrote the counter of a submission ring.
+    #[error("the cell's memory is corrupt: submission ring of core {core}: {what}")]
+    Submissions {
+        /// Index of the core in the cell.
+        core: u32,
+        /// What the ring says.
+        what: Corrupt,
+    },
+    /// The kernel overwrote the counter of a completion ring.
+    #[error("the cell's memory is corrupt: completion ring of core {core}: {what}")]
+    Completions {
+        /// Index of the core in the cell.
+        core: u32,
+        /// What the ring says.
+        what: Corrupt,
+    },
+    /// A worker thread panicked: a bug of the proxy.
+    #[error("a worker of the proxy died in system call {nr}; please report this")]
+    Worker {
+        /// The call that it was executing.
+        nr: u32,
+    },
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Service {
+    cell: Cell,
+    control: &'static ControlPage,
+    answers: Answers,
+    registry: Registry,
+    descriptors: Descriptors,
+    pool: Pool,
+    stopped: AtomicBool,
+    faults: Sender<Fault>,
+}
+
+impl Service {
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// No further call is taken from the rings.
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        // The leader may be about to sleep: change the word that it sleeps on, then wake it.
+        self.control.proxy_bell.polling();
+        host::wake(self.control.proxy_bell.futex());
+        self.pool.dismiss();
+    }
+
+    /// Tells whoever runs the cell that it can't go on.
+    fn fail(&self, fault: Fault) {
+        // Nobody listening any more means that the cell is over anyway.
+        let _ = self.faults.send(fault);
+        self.stop();
+    }
+}
+
+/// A cell being served.
+#[derive(Debug)]
+pub struct Server {
+    service: Arc<Service>,
+    faults: Receiver<Fault>,
+}
+
+impl Server {
+    /// Where it is said that the cell can't be served any more, once for each reason.
+    #[must_use]
+    pub fn faults(&self) -> &Receiver<Fault> {
+        &self.faults
+    }
+
+    /// No call is begun any more. Calls that block stay where they are, in threads that do not
+    /// keep the process from exiting.
+    pub fn stop(&self) {
+        self.service.stop();
+    }
+}
+
+/// Serves `cell` from now on.
+///
+/// # Errors
+/// When the layout is not one of this region, or a signal handler or a thread is refused.
+pub fn serve(cell: Cell) -> io::Result<Server> {
+    let impossible = || io::Error::new(io::ErrorKind::InvalidInput, "the layout does not fit the cell's memory");
+    cancel::install()?;
+    let (sender, faults) = crossbeam_channel::unbounded();
+    let control = Layout::control(&cell.region).ok_or_else(impossible)?;
+    let baton = pool::Baton::new(&cell).ok_or_else(impossible)?;
+    let service = Arc::new(Service {
+        control,
+        answers: Answers::new(&cell).ok_or_else(impossible)?,
+        registry: Registry::default(),
+        descriptors: Descriptors::new(&cell),
+        pool: Pool::default(),
+        stopped: AtomicBool::new(false),
+        faults: sender,
+        cell,
+    });
+    // One to lead, one to take over without having to be created first.
+    pool::hire(&service)?;
+    pool::hire(&service)?;
+    service.pool.put(baton);
+    Ok(Server { service, faults })
+}
