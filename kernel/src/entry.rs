@@ -157,4 +157,3 @@ fn settle() {
 pub fn request(core: &Core, what: u32) {
     core.pending.fetch_or(what, Ordering::SeqCst);
 }
-

@@ -36,11 +36,17 @@ pub struct Rings {
 enum Call {
     Free,
     /// A thread waits for the answer.
-    Waiting { token: u64, ticket: Ticket },
+    Waiting {
+        token: u64,
+        ticket: Ticket,
+    },
     /// The answer is there, the thread has not taken it yet.
     Answered(Completion),
     /// Nobody waits; the block is kept until the proxy has read it.
-    Detached { token: u64, _block: Vec<u64> },
+    Detached {
+        token: u64,
+        _block: Vec<u64>,
+    },
 }
 
 /// Tokens: slot in the low 16 bits, core in the next 16, generation above; never 0.
@@ -406,10 +412,36 @@ fn exchange(nr: u32, block: u64, interruptible: bool) -> Completion {
     if interruptible && signal::is_due(&thread) {
         cancel(token);
     }
+    poll_in_place(core);
     wait::finish(&ticket, None, false);
     thread.call_token.store(0, Ordering::SeqCst);
     let answered = cores()[core.index as usize].rings.take_answer(token);
     answered.expect("the wait for a call ends by its answer")
+}
+
+/// Looks for answers for a while before the core is given to another thread: most calls take
+/// less than a switch to the idle loop and back. Where proxy and cell share cores there is no
+/// point in that.
+fn poll_in_place(core: &Core) {
+    const LOOKS_PER_CLOCK: u32 = 32;
+    let spin = boot::spin_ns();
+    if spin == 0 {
+        return;
+    }
+    let host = platform::get();
+    let until = host.monotonic() + spin;
+    let mut looks = 0u32;
+    loop {
+        poll(core);
+        if !core.queue_is_empty() || core.pending.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        host.relax();
+        looks += 1;
+        if looks.is_multiple_of(LOOKS_PER_CLOCK) && host.monotonic() >= until {
+            return;
+        }
+    }
 }
 
 /// Nanoseconds that `rounds` round trips through the rings take.

@@ -40,7 +40,7 @@ pub fn from_timespec([seconds, ns]: Pair) -> Result<u64, Errno> {
 /// # Errors
 /// `EINVAL` when it is negative or not normalised.
 pub fn from_timeval([seconds, us]: Pair) -> Result<u64, Errno> {
-    if us < 0 || us >= 1_000_000 {
+    if !(0..1_000_000).contains(&us) {
         return Err(Errno::EINVAL);
     }
     from_timespec([seconds, us * 1000])

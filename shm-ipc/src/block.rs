@@ -62,20 +62,19 @@ pub fn block_bytes(segments: usize) -> u64 {
     8 * (HEADER_WORDS + 2 * segments) as u64
 }
 
-/// Kernel: writes a block at `offset`. `false` when it does not fit the region.
+/// Kernel: writes a block at `offset`. `false`, with nothing written, when it does not fit the
+/// region, `offset` is not a multiple of eight, or there are more than [`MAX_SEGMENTS`].
 #[must_use]
 pub fn write(region: &Region, offset: u64, args: &[u64; ARGS], spans: &[Span; ARGS], segments: &[Segment]) -> bool {
-    let spans = spans.map(Span::to_word);
-    let mut at = offset + 8 * HEADER_WORDS as u64;
-    for segment in segments {
-        if !region.write_words(at, &[segment.offset, segment.len]) {
-            return false;
-        }
-        at += 16;
+    if segments.len() > MAX_SEGMENTS || region.bytes(offset, block_bytes(segments.len())).is_none() {
+        return false;
     }
-    region.write_words(offset, args)
-        && region.write_words(offset + 8 * ARGS as u64, &spans)
-        && region.write_words(offset + 16 * ARGS as u64, &[segments.len() as u64])
+    let mut header = [0; HEADER_WORDS];
+    header[..ARGS].copy_from_slice(args);
+    header[ARGS..2 * ARGS].copy_from_slice(&spans.map(Span::to_word));
+    header[2 * ARGS] = segments.len() as u64;
+    region.write_words(offset, &header)
+        && segments.iter().enumerate().all(|(i, s)| region.write_words(offset + block_bytes(i), &[s.offset, s.len]))
 }
 
 /// What is wrong with a block.
@@ -93,7 +92,7 @@ pub enum BadBlock {
     },
     /// A segment is not within the frames.
     Segment(Segment),
-    /// An argument names segments that the block does not have.
+    /// An argument names segments that the block does not have. (Arguments may share segments.)
     Span {
         /// Index of the argument.
         arg: usize,
@@ -117,7 +116,6 @@ pub struct Block {
     /// The arguments.
     pub args: [u64; ARGS],
     spans: [Span; ARGS],
-    count: usize,
     segments: [Segment; MAX_SEGMENTS],
 }
 
@@ -125,16 +123,14 @@ impl Block {
     /// An empty block, to be filled by [`Block::read`]; it is large, so keep and reuse it.
     #[must_use]
     pub fn empty() -> Self {
-        Block {
-            args: [0; ARGS],
-            spans: [Span::default(); ARGS],
-            count: 0,
-            segments: [Segment::default(); MAX_SEGMENTS],
-        }
+        Block { args: [0; ARGS], spans: [Span::default(); ARGS], segments: [Segment::default(); MAX_SEGMENTS] }
     }
 
     /// Copies the block at `offset` and checks it: every segment lies within the frames, every
-    /// span within the segments. On error the content is unspecified.
+    /// span within the segments. On error the content is unspecified, yet never unchecked: what
+    /// [`Block::segments`] gives has passed a check, of this block or of an earlier one.
+    ///
+    /// `layout` is the proxy's own, not one read back from the control page.
     ///
     /// # Errors
     /// [`BadBlock`] names what the kernel got wrong.
@@ -147,12 +143,13 @@ impl Block {
         if count > MAX_SEGMENTS as u64 {
             return Err(BadBlock::Segments { count });
         }
-        self.count = count as usize;
+        if region.bytes(offset, block_bytes(count as usize)).is_none() {
+            return Err(BadBlock::Place { offset });
+        }
         self.args.copy_from_slice(&header[..ARGS]);
-        for i in 0..self.count {
+        for (i, slot) in self.segments[..count as usize].iter_mut().enumerate() {
             let mut words = [0; 2];
-            let at = offset + 8 * (HEADER_WORDS + 2 * i) as u64;
-            if !region.read_words(at, &mut words) {
+            if !region.read_words(offset + block_bytes(i), &mut words) {
                 return Err(BadBlock::Place { offset });
             }
             let segment = Segment { offset: words[0], len: words[1] };
@@ -160,7 +157,7 @@ impl Block {
             if segment.offset < layout.frames || end > layout.end.min(region.len()) {
                 return Err(BadBlock::Segment(segment));
             }
-            self.segments[i] = segment;
+            *slot = segment;
         }
         for (arg, word) in header[ARGS..2 * ARGS].iter().enumerate() {
             let span = Span::from_word(*word);
@@ -177,5 +174,144 @@ impl Block {
     pub fn segments(&self, arg: usize) -> &[Segment] {
         let span = self.spans[arg];
         &self.segments[span.first as usize..][..span.count as usize]
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::boxed::Box;
+    use std::vec::Vec;
+
+    use core::ptr::NonNull;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sync::AtomicU64;
+
+    /// A region that holds one block of any size at most, where the frames would be.
+    #[repr(align(4096))]
+    struct Memory([AtomicU64; 4096]);
+
+    const BYTES: u64 = size_of::<Memory>() as u64;
+
+    fn region() -> Region {
+        let memory = Box::leak(Box::new(Memory([const { AtomicU64::new(0) }; 4096])));
+        // SAFETY:
+        // 1. The memory is never freed.
+        // 2. Its type is page aligned.
+        // 3. The reference is used up here.
+        unsafe { Region::new(NonNull::from(memory).cast(), BYTES) }
+    }
+
+    /// A layout whose frames are `PAGE..BYTES`: what `read` looks at.
+    fn layout() -> Layout {
+        Layout { frames: PAGE, end: BYTES, ..Layout::new(1, 0, PAGE).expect("possible") }
+    }
+
+    fn segment() -> impl Strategy<Value = Segment> {
+        (PAGE..=BYTES).prop_flat_map(|offset| (0..=BYTES - offset).prop_map(move |len| Segment { offset, len }))
+    }
+
+    fn content() -> impl Strategy<Value = (Vec<Segment>, [Span; ARGS])> {
+        proptest::collection::vec(segment(), 0..=MAX_SEGMENTS).prop_flat_map(|segments| {
+            let count = segments.len() as u32;
+            let span = (0..=count)
+                .prop_flat_map(move |first| (0..=count - first).prop_map(move |count| Span { first, count }));
+            (Just(segments), proptest::array::uniform8(span))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(args: [u64; ARGS], (segments, spans) in content(), place in 0..64_u64) {
+            let region = region();
+            let offset = 8 * place;
+            prop_assert!(write(&region, offset, &args, &spans, &segments));
+            let mut block = Block::empty();
+            prop_assert_eq!(block.read(&region, &layout(), offset), Ok(()));
+            prop_assert_eq!(block.args, args);
+            for (arg, span) in spans.iter().enumerate() {
+                prop_assert_eq!(block.segments(arg), &segments[span.first as usize..][..span.count as usize]);
+            }
+        }
+
+        #[test]
+        fn segments_outside_the_frames_are_refused(good in segment(), offset: u64, len: u64, low in 0..PAGE) {
+            let region = region();
+            let mut block = Block::empty();
+            for bad in [Segment { offset, len }, Segment { offset: low, len: len % PAGE }] {
+                if bad.offset >= PAGE && bad.offset.checked_add(bad.len).is_some_and(|end| end <= BYTES) {
+                    continue;
+                }
+                prop_assert!(write(&region, 0, &[0; ARGS], &[Span::default(); ARGS], &[good, bad]));
+                prop_assert_eq!(block.read(&region, &layout(), 0), Err(BadBlock::Segment(bad)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_segment_may_end_with_the_frames_but_not_behind() {
+        let region = region();
+        let mut block = Block::empty();
+        let mut read = |offset, len| {
+            assert!(write(&region, 0, &[0; ARGS], &[Span::default(); ARGS], &[Segment { offset, len }]));
+            block.read(&region, &layout(), 0)
+        };
+        for (offset, len) in [(PAGE, BYTES - PAGE), (BYTES, 0), (BYTES - 1, 1), (PAGE, 0)] {
+            assert_eq!(read(offset, len), Ok(()), "{offset:#x}+{len:#x}");
+        }
+        for (offset, len) in [(PAGE - 1, 1), (BYTES, 1), (BYTES - 1, 2), (PAGE, u64::MAX), (u64::MAX, 1), (0, 0)] {
+            assert_eq!(read(offset, len), Err(BadBlock::Segment(Segment { offset, len })));
+        }
+    }
+
+    #[test]
+    fn the_region_bounds_a_layout_that_is_too_large() {
+        let region = region();
+        let segment = Segment { offset: BYTES, len: 1 };
+        let larger = Layout { end: BYTES + PAGE, ..layout() };
+        assert!(write(&region, 0, &[0; ARGS], &[Span::default(); ARGS], &[segment]));
+        assert_eq!(Block::empty().read(&region, &larger, 0), Err(BadBlock::Segment(segment)));
+    }
+
+    #[test]
+    fn spans_beyond_the_segments_are_refused() {
+        let region = region();
+        let mut block = Block::empty();
+        for bad in [(0, 3), (2, 1), (3, 0), (u32::MAX, 0), (0, u32::MAX), (u32::MAX, u32::MAX)] {
+            let mut spans = [Span { first: 0, count: 2 }; ARGS];
+            spans[5] = Span { first: bad.0, count: bad.1 };
+            assert!(write(&region, 0, &[0; ARGS], &spans, &[Segment { offset: PAGE, len: 1 }; 2]));
+            assert_eq!(block.read(&region, &layout(), 0), Err(BadBlock::Span { arg: 5 }));
+        }
+    }
+
+    #[test]
+    fn blocks_that_do_not_fit_are_refused() {
+        let region = region();
+        let mut block = Block::empty();
+        let (args, spans) = ([1; ARGS], [Span::default(); ARGS]);
+        let segments = [Segment { offset: PAGE, len: 8 }; MAX_SEGMENTS + 1];
+        assert!(!write(&region, 0, &args, &spans, &segments), "more than a call can have");
+        for (offset, count) in [(4, 0), (BYTES - 128, 0), (BYTES - block_bytes(9) + 8, 9), (u64::MAX - 7, 0)] {
+            assert!(!write(&region, offset, &args, &spans, &segments[..count]), "{count} segments at {offset:#x}");
+        }
+        assert_eq!(block.read(&region, &layout(), BYTES - 128), Err(BadBlock::Place { offset: BYTES - 128 }));
+        assert_eq!(block.read(&region, &layout(), 4), Err(BadBlock::Place { offset: 4 }));
+
+        let last = BYTES - block_bytes(9);
+        assert!(write(&region, last, &args, &spans, &segments[..9]));
+        assert_eq!(block.read(&region, &layout(), last), Ok(()));
+        let count = last + 16 * ARGS as u64;
+        assert!(region.write_words(count, &[10]));
+        assert_eq!(block.read(&region, &layout(), last), Err(BadBlock::Place { offset: last }));
+        assert!(region.write_words(count, &[MAX_SEGMENTS as u64 + 1]));
+        let claim = BadBlock::Segments { count: MAX_SEGMENTS as u64 + 1 };
+        assert_eq!(block.read(&region, &layout(), last), Err(claim));
+    }
+
+    #[test]
+    fn a_page_holds_as_many_segments_as_it_says() {
+        assert!(block_bytes(PAGE_SEGMENTS) <= PAGE && block_bytes(PAGE_SEGMENTS + 1) > PAGE);
     }
 }

@@ -70,9 +70,11 @@ pub const FLAG_TRANSPARENT_LARGE_PAGES: u64 = 1;
 pub const FLAG_NAME_UNSUPPORTED: u64 = 2;
 
 /// Bytes that the boot information takes for strings of `strings_len` bytes.
+///
+/// An impossible `strings_len` gives a length that no layout has room for.
 #[must_use]
 pub fn boot_len(strings_len: u64) -> u64 {
-    size_of::<BootInfo>() as u64 + strings_len
+    (size_of::<BootInfo>() as u64).saturating_add(strings_len)
 }
 
 /// Proxy: writes `info` and `strings`. `false` when they do not fit the layout.
@@ -84,9 +86,13 @@ pub fn write(region: &Region, layout: &Layout, info: &BootInfo, strings: &[u8]) 
         && region.write(layout.boot + size_of::<BootInfo>() as u64, strings)
 }
 
-/// Kernel: the information, and the offset of its strings.
+/// Kernel: the information, and the offset of its strings. `None` when the layout is larger
+/// than the region, or the strings than their place.
 #[must_use]
 pub fn read(region: &Region, layout: &Layout) -> Option<(BootInfo, u64)> {
+    if !layout.fits(region) {
+        return None;
+    }
     let mut bytes = [0; size_of::<BootInfo>()];
     if !region.read(layout.boot, &mut bytes) {
         return None;
@@ -95,4 +101,109 @@ pub fn read(region: &Region, layout: &Layout) -> Option<(BootInfo, u64)> {
     (boot_len(info.strings_len) <= layout.boot_len).then_some((info, layout.boot + size_of::<BootInfo>() as u64))
 }
 
-const _: () = assert!(size_of::<BootInfo>().is_multiple_of(8));
+const _: () = {
+    use core::mem::offset_of;
+    assert!(offset_of!(BootInfo, pid) == 0);
+    assert!(offset_of!(BootInfo, ppid) == 8);
+    assert!(offset_of!(BootInfo, ids) == 16);
+    assert!(offset_of!(BootInfo, argc) == 48);
+    assert!(offset_of!(BootInfo, envc) == 56);
+    assert!(offset_of!(BootInfo, strings_len) == 64);
+    assert!(offset_of!(BootInfo, exec_fd) == 72);
+    assert!(offset_of!(BootInfo, private_fds) == 80);
+    assert!(offset_of!(BootInfo, hwcap) == 96);
+    assert!(offset_of!(BootInfo, clock_ticks) == 112);
+    assert!(offset_of!(BootInfo, min_sigstack) == 120);
+    assert!(offset_of!(BootInfo, vdso) == 128);
+    assert!(offset_of!(BootInfo, vdso_clock) == 136);
+    assert!(offset_of!(BootInfo, stack_limit) == 144);
+    assert!(offset_of!(BootInfo, random) == 152);
+    assert!(offset_of!(BootInfo, numa_node) == 216);
+    assert!(offset_of!(BootInfo, spin_ns) == 224);
+    assert!(offset_of!(BootInfo, image) == 232);
+    assert!(offset_of!(BootInfo, window) == 248);
+    assert!(offset_of!(BootInfo, ignored_signals) == 256);
+    assert!(offset_of!(BootInfo, blocked_signals) == 264);
+    assert!(offset_of!(BootInfo, keep) == 272);
+    assert!(offset_of!(BootInfo, memory_fd) == 288);
+    assert!(size_of::<BootInfo>() == 296 && align_of::<BootInfo>() == 8);
+};
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::boxed::Box;
+    use std::vec;
+
+    use core::ptr::NonNull;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::layout::PAGE;
+    use crate::sync::AtomicU64;
+
+    const INFO: u64 = size_of::<BootInfo>() as u64;
+
+    #[repr(align(4096))]
+    struct Memory([AtomicU64; 4096]);
+
+    /// A region of `bytes` bytes, and a layout that ends with it.
+    fn cell(boot_len: u64, bytes: u64) -> (Region, Layout) {
+        let memory = Box::leak(Box::new(Memory([const { AtomicU64::new(0) }; 4096])));
+        assert!(bytes <= size_of::<Memory>() as u64);
+        // SAFETY:
+        // 1. The memory is never freed.
+        // 2. Its type is page aligned.
+        // 3. The reference is used up here.
+        let region = unsafe { Region::new(NonNull::from(memory).cast(), bytes) };
+        (region, Layout { end: bytes, ..Layout::new(1, boot_len, 0).expect("possible") })
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(
+            bytes in proptest::array::uniform32(any::<[u8; size_of::<BootInfo>() / 32]>()),
+            strings in proptest::collection::vec(any::<u8>(), 0..3 * PAGE as usize),
+            spare in 0..PAGE,
+        ) {
+            let mut info = BootInfo::read_from_bytes(bytes.as_flattened()).expect("any bytes are one");
+            info.strings_len = strings.len() as u64;
+            let (region, layout) = cell(boot_len(info.strings_len) + spare, 8 * PAGE);
+            prop_assert!(write(&region, &layout, &info, &strings));
+            let (read, at) = read(&region, &layout).expect("it was written");
+            prop_assert_eq!(read, info);
+            let mut copy = vec![0; strings.len()];
+            prop_assert!(region.read(at, &mut copy));
+            prop_assert_eq!(copy, strings);
+        }
+    }
+
+    fn info(strings_len: u64) -> BootInfo {
+        BootInfo { strings_len, ..BootInfo::read_from_bytes(&[0; size_of::<BootInfo>()]).expect("zeros are one") }
+    }
+
+    #[test]
+    fn strings_that_do_not_fit_are_not_written() {
+        let (region, layout) = cell(boot_len(3), 2 * PAGE);
+        assert!(write(&region, &layout, &info(3), b"abc"));
+        assert!(!write(&region, &layout, &info(4), b"abcd"));
+        assert!(!write(&region, &layout, &info(2), b"abc"), "another length than it says");
+        assert_eq!(read(&region, &layout), Some((info(3), layout.boot + INFO)));
+    }
+
+    #[test]
+    fn impossible_lengths_are_not_read() {
+        let (region, layout) = cell(boot_len(3), 2 * PAGE);
+        for strings_len in [4, PAGE, u64::MAX - INFO, u64::MAX - INFO + 1, u64::MAX] {
+            assert!(region.write(layout.boot, info(strings_len).as_bytes()));
+            assert_eq!(read(&region, &layout), None, "{strings_len:#x}");
+        }
+    }
+
+    #[test]
+    fn a_layout_larger_than_the_region_is_not_read() {
+        let (region, layout) = cell(boot_len(0), 2 * PAGE);
+        assert!(write(&region, &layout, &info(0), b""));
+        assert!(read(&region, &layout).is_some());
+        assert_eq!(read(&region, &Layout { end: 2 * PAGE + 1, ..layout }), None);
+    }
+}

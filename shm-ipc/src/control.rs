@@ -54,7 +54,7 @@ impl CellState {
 pub enum Exit {
     /// By `exit_group` with this status (0 to 255).
     Code(u8),
-    /// By this signal.
+    /// By this signal, 1 to 127. What the other side alleges need not be one that Linux has.
     Signal(u8),
 }
 
@@ -88,14 +88,36 @@ pub struct ControlPage {
     layout: [AtomicU64; Layout::WORDS],
     /// Rung by the kernel when it has put something into any submission ring.
     pub proxy_bell: Doorbell,
-    /// A POSIX-style wait status would not do for a panic: its text, in words.
+    /// What the kernel says when it gives up: text, in words.
     panic_text: [AtomicU64; PANIC_BYTES / 8],
 }
 
 // SAFETY: atomics and `Doorbell` throughout.
 unsafe impl SharedLayout for ControlPage {}
 
+impl Default for ControlPage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ControlPage {
+    /// A page of zeros outside any region (tests).
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new() -> Self {
+        ControlPage {
+            magic: AtomicU64::new(0),
+            revision: AtomicU32::new(0),
+            state: AtomicU32::new(0),
+            exit: AtomicU32::new(0),
+            panic_len: AtomicU32::new(0),
+            layout: core::array::from_fn(|_| AtomicU64::new(0)),
+            proxy_bell: Doorbell::new(),
+            panic_text: core::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
     /// Proxy: writes the identification and the layout into a zeroed page.
     pub fn initialise(&self, layout: &Layout) {
         self.revision.store(REVISION, Ordering::Relaxed);
@@ -105,7 +127,9 @@ impl ControlPage {
         self.magic.store(MAGIC, Ordering::Release);
     }
 
-    /// Kernel: the layout, if the page is one of this revision and the layout is possible.
+    /// Kernel: the layout, if the page is one of this revision and the layout is possible. Read
+    /// it once and keep it. Whether it [fits](Layout::fits) the region is a question of its own.
+    /// (The proxy uses the layout that it made, never this one.)
     #[must_use]
     pub fn layout(&self) -> Option<Layout> {
         if self.magic.load(Ordering::Acquire) != MAGIC || self.revision.load(Ordering::Relaxed) != REVISION {
@@ -135,22 +159,25 @@ impl ControlPage {
         }
     }
 
-    /// Kernel: records how the program ended. The first record stays.
+    /// Kernel: records how the program ended. The first record stays; it counts only if the
+    /// state could become [`CellState::Exited`], that is, if no failure came before.
     pub fn set_exit(&self, exit: Exit) {
         if self.exit.compare_exchange(0, exit.to_word() | 1 << 31, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.advance(CellState::Exited);
         }
     }
 
-    /// How the program ended, once the state is [`CellState::Exited`].
+    /// How the program ended. Ask once the state is [`CellState::Exited`]: before, it may be
+    /// about to end; when it is [`CellState::Failed`], the record does not count.
     #[must_use]
     pub fn exit(&self) -> Option<Exit> {
         let word = self.exit.load(Ordering::Acquire);
         (word & 1 << 31 != 0).then(|| Exit::from_word(word & 0xffff))
     }
 
-    /// Kernel: leaves `message` for the proxy and declares the cell failed. The first message
-    /// stays.
+    /// Kernel: leaves `message` (cut at [`PANIC_BYTES`]) for the proxy and declares the cell
+    /// failed. The first message stays: a core that comes second returns at once, and the state
+    /// becomes [`CellState::Failed`] when the first has written its message.
     pub fn set_panic(&self, message: &[u8]) {
         let len = message.len().min(PANIC_BYTES);
         if self.panic_len.compare_exchange(0, len as u32, Ordering::AcqRel, Ordering::Acquire).is_err() {
@@ -164,8 +191,8 @@ impl ControlPage {
         self.advance(CellState::Failed);
     }
 
-    /// The kernel's last words: copies them into `buffer` and gives the part that was filled.
-    /// Bytes are as the kernel (or whoever overwrote it) left them, not necessarily UTF-8.
+    /// The kernel's last words, complete once the state is [`CellState::Failed`]: copies them into
+    /// `buffer` and gives the part that was filled. Bytes are as the kernel (or whoever overwrote it) left them, not necessarily UTF-8.
     pub fn panic_message<'b>(&self, buffer: &'b mut [u8; PANIC_BYTES]) -> &'b [u8] {
         for (cell, chunk) in self.panic_text.iter().zip(buffer.chunks_mut(8)) {
             chunk.copy_from_slice(&cell.load(Ordering::Relaxed).to_le_bytes());
@@ -254,7 +281,11 @@ pub struct CoreBlock {
     /// `process`: thread id of the core's thread, to interrupt it.
     pub host_tid: AtomicU32,
     counters: [AtomicU64; CAUSES],
+    calls: [AtomicU64; CALL_NUMBERS],
 }
+
+/// System call numbers that are counted one by one: all of Linux's.
+pub const CALL_NUMBERS: usize = 512;
 
 // SAFETY: atomics and `Doorbell` throughout.
 unsafe impl SharedLayout for CoreBlock {}
@@ -267,6 +298,19 @@ impl CoreBlock {
         counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
+    /// Kernel, on that core only: one more system call with this number.
+    pub fn count_call(&self, nr: u64) {
+        if let Some(counter) = usize::try_from(nr).ok().and_then(|nr| self.calls.get(nr)) {
+            counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// System calls with this number so far.
+    #[must_use]
+    pub fn calls(&self, nr: u32) -> u64 {
+        self.calls.get(nr as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
     /// Entries for `cause` so far.
     #[must_use]
     pub fn counted(&self, cause: Cause) -> u64 {
@@ -276,10 +320,159 @@ impl CoreBlock {
 
 #[cfg(not(loom))]
 const _: () = {
-    use core::mem::{offset_of, size_of};
-    assert!(size_of::<ControlPage>() <= 4096);
+    use core::mem::offset_of;
+    assert!(size_of::<ControlPage>() == 1216 && align_of::<ControlPage>() == 64);
+    assert!(size_of::<ControlPage>() as u64 <= crate::layout::PAGE);
     assert!(offset_of!(ControlPage, magic) == 0);
     assert!(offset_of!(ControlPage, revision) == 8);
     assert!(offset_of!(ControlPage, state) == 12);
-    assert!(size_of::<CoreBlock>() == 192);
+    assert!(offset_of!(ControlPage, exit) == 16);
+    assert!(offset_of!(ControlPage, panic_len) == 20);
+    assert!(offset_of!(ControlPage, layout) == 24);
+    assert!(offset_of!(ControlPage, proxy_bell) == 128);
+    assert!(offset_of!(ControlPage, panic_text) == 192);
+    assert!(size_of::<CoreBlock>() == 192 + 8 * CALL_NUMBERS && align_of::<CoreBlock>() == 64);
+    assert!(offset_of!(CoreBlock, bell) == 0);
+    assert!(offset_of!(CoreBlock, cpu) == 64);
+    assert!(offset_of!(CoreBlock, host_tid) == 68);
+    assert!(offset_of!(CoreBlock, counters) == 72);
+    assert!(offset_of!(CoreBlock, calls) == 72 + 8 * CAUSES);
 };
+
+const _: () = {
+    let mut i = 0;
+    while i < CAUSES {
+        assert!(Cause::ALL[i] as usize == i, "every cause has a counter of its own");
+        i += 1;
+    }
+};
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const STATES: [CellState; 5] =
+        [CellState::Reserved, CellState::Booting, CellState::Running, CellState::Exited, CellState::Failed];
+
+    fn page_in(state: CellState) -> ControlPage {
+        let page = ControlPage::new();
+        page.state.store(state as u32, Ordering::Relaxed);
+        page
+    }
+
+    #[test]
+    fn states_follow_each_other_as_the_protocol_says() {
+        use CellState::{Booting, Exited, Failed, Reserved, Running};
+        let allowed = [
+            (Reserved, Booting),
+            (Reserved, Failed),
+            (Booting, Running),
+            (Booting, Exited),
+            (Booting, Failed),
+            (Running, Exited),
+            (Running, Failed),
+        ];
+        for from in STATES {
+            for to in STATES {
+                let page = page_in(from);
+                let moved = page.advance(to);
+                assert_eq!(moved, allowed.contains(&(from, to)), "{from:?} to {to:?}");
+                assert_eq!(page.state(), Some(if moved { to } else { from }));
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_state_is_none_and_stays() {
+        for word in [5, 1 << 31, u32::MAX] {
+            let page = ControlPage::new();
+            page.state.store(word, Ordering::Relaxed);
+            assert_eq!(page.state(), None);
+            for to in STATES {
+                assert!(!page.advance(to));
+            }
+            assert_eq!(page.state.load(Ordering::Relaxed), word);
+        }
+    }
+
+    #[test]
+    fn every_end_survives_the_page() {
+        let codes = (0..=255).map(Exit::Code);
+        let signals = (1..=127).map(Exit::Signal);
+        for exit in codes.chain(signals) {
+            let page = page_in(CellState::Running);
+            assert_eq!(page.exit(), None);
+            page.set_exit(exit);
+            assert_eq!((page.exit(), page.state()), (Some(exit), Some(CellState::Exited)));
+        }
+    }
+
+    #[test]
+    fn the_first_end_stays() {
+        let page = page_in(CellState::Running);
+        page.set_exit(Exit::Code(0));
+        page.set_exit(Exit::Signal(9));
+        page.set_panic(b"late");
+        assert_eq!((page.exit(), page.state()), (Some(Exit::Code(0)), Some(CellState::Exited)));
+
+        let page = page_in(CellState::Running);
+        page.set_panic(b"first");
+        page.set_panic(b"second");
+        page.set_exit(Exit::Code(0));
+        assert_eq!(page.state(), Some(CellState::Failed));
+        assert_eq!(page.panic_message(&mut [0xff; PANIC_BYTES]), b"first");
+    }
+
+    #[test]
+    fn panic_messages_of_any_length_survive_the_page() {
+        let text: [u8; 2 * PANIC_BYTES] = core::array::from_fn(|i| i as u8);
+        for len in [0, 1, 7, 8, 9, PANIC_BYTES - 1, PANIC_BYTES, PANIC_BYTES + 1, 2 * PANIC_BYTES] {
+            let page = page_in(CellState::Booting);
+            page.set_panic(&text[..len]);
+            assert_eq!(page.state(), Some(CellState::Failed));
+            assert_eq!(page.panic_message(&mut [0xff; PANIC_BYTES]), &text[..len.min(PANIC_BYTES)]);
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_kind_has_no_layout() {
+        let layout = Layout::new(3, 100, 1 << 20).expect("possible");
+        let page = ControlPage::new();
+        assert_eq!(page.layout(), None);
+        page.initialise(&layout);
+        assert_eq!(page.layout(), Some(layout));
+        page.revision.store(REVISION + 1, Ordering::Relaxed);
+        assert_eq!(page.layout(), None);
+        page.initialise(&layout);
+        page.magic.store(MAGIC ^ 1, Ordering::Relaxed);
+        assert_eq!(page.layout(), None);
+        page.initialise(&layout);
+        page.layout[6].fetch_add(1, Ordering::Relaxed);
+        assert_eq!(page.layout(), None);
+    }
+
+    #[test]
+    fn counters_count_each_on_its_own() {
+        let block = CoreBlock {
+            bell: Doorbell::new(),
+            cpu: AtomicU32::new(0),
+            host_tid: AtomicU32::new(0),
+            counters: core::array::from_fn(|_| AtomicU64::new(u64::MAX)),
+            calls: core::array::from_fn(|_| AtomicU64::new(0)),
+        };
+        for (i, cause) in Cause::ALL.into_iter().enumerate() {
+            for _ in 0..=i {
+                block.count(cause);
+            }
+        }
+        for (i, cause) in Cause::ALL.into_iter().enumerate() {
+            assert_eq!(block.counted(cause), i as u64, "{}", cause.name());
+        }
+        for nr in [0, CALL_NUMBERS as u64 - 1, CALL_NUMBERS as u64, u64::MAX] {
+            block.count_call(nr);
+        }
+        let counted = (0..=u32::MAX).take(CALL_NUMBERS + 1).map(|nr| block.calls(nr));
+        assert!(counted.enumerate().all(|(nr, calls)| calls == u64::from(nr == 0 || nr == CALL_NUMBERS - 1)));
+        assert_eq!(block.calls(u32::MAX), 0);
+    }
+}

@@ -6,6 +6,16 @@
 //! store and their load, so either the waiter sees the message or the ringer sees the
 //! announcement: no wake-up is lost (checked with loom in `tests/loom.rs`).
 //!
+//! One waiter, any number of ringers. The ringer that takes an announcement owes the wake-up;
+//! the others, who see "polling" from then on, rely on it. Hence the rules for a waiter:
+//! 1. After announcing, look at everything that the bell stands for, once more.
+//! 2. Whatever ends the sleep or the program's turn, go back to polling and look again: the
+//!    wake-up may stand for more than one message.
+//! 3. A wake-up or interrupt can come late, when the waiter has long seen the message, or while
+//!    it waits for something else. It is never wrong to look once too often.
+//! 4. A peer that dies, or does not mean well, never rings: whoever sleeps needs another way to
+//!    learn of that (the end of the child, a deadline).
+//!
 //! How to sleep, wake and interrupt differs per platform (futex, eventfd, IPI) and is the
 //! caller's business; the word itself doubles as the futex.
 
@@ -50,22 +60,25 @@ impl Doorbell {
     }
 
     /// Waiter: announces `attention`. Look at the rings once more *after* this and before
-    /// sleeping or leaving for the program.
+    /// sleeping or leaving for the program. The sleep must compare the word, as futex(2) does,
+    /// or be ended by a wake-up that came before it.
     pub fn announce(&self, attention: Attention) {
         self.word.store(attention as u32, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// Waiter: back to polling.
+    /// Waiter: back to polling. A ringer may have seen the announcement before: its wake-up or
+    /// interrupt still comes.
     pub fn polling(&self) {
         self.word.store(Attention::Polling as u32, Ordering::Relaxed);
     }
 
     /// Ringer: call after filling the ring. Says what is needed now; a sleeping or busy waiter
-    /// is reported to one ringer only, which must then act.
+    /// is reported to one ringer only, which must then act at once (other ringers count on it).
     #[must_use]
     pub fn ring(&self) -> Attention {
         fence(Ordering::SeqCst);
+        // While the waiter polls its word is only read, so that the line stays shared.
         if self.word.load(Ordering::Relaxed) == Attention::Polling as u32 {
             return Attention::Polling;
         }
@@ -93,4 +106,34 @@ impl Default for Doorbell {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(core::mem::size_of::<Doorbell>() == 64);
+const _: () = assert!(size_of::<Doorbell>() == 64 && align_of::<Doorbell>() == 64);
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announcement_is_reported_once() {
+        let bell = Doorbell::new();
+        assert_eq!(bell.ring(), Attention::Polling);
+        for attention in [Attention::Asleep, Attention::Busy] {
+            bell.announce(attention);
+            assert_eq!(bell.is_asleep(), attention == Attention::Asleep);
+            assert_eq!(bell.ring(), attention);
+            assert_eq!(bell.ring(), Attention::Polling);
+            bell.announce(attention);
+            bell.polling();
+            assert_eq!(bell.ring(), Attention::Polling);
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_counts_as_asleep() {
+        for word in [1, 3, 1 << 31, u32::MAX] {
+            let bell = Doorbell::new();
+            bell.futex().store(word, Ordering::Relaxed);
+            assert_eq!(bell.ring(), Attention::Asleep);
+            assert_eq!(bell.ring(), Attention::Polling);
+        }
+    }
+}

@@ -82,6 +82,13 @@ impl Layout {
         (layout.to_words() == words).then_some(layout)
     }
 
+    /// Whether all of it lies in `region`. Whoever got the layout from the control page asks
+    /// this once, before handing out frames.
+    #[must_use]
+    pub fn fits(&self, region: &Region) -> bool {
+        self.end <= region.len()
+    }
+
     /// Bytes that the kernel may hand out.
     #[must_use]
     pub fn frame_bytes(&self) -> u64 {
@@ -120,5 +127,85 @@ impl Layout {
             return None;
         }
         region.get(self.rings + RING_BYTES * (2 * u64::from(core) + which))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn order(layout: &Layout) {
+        let cores = u64::from(layout.cores);
+        assert!(size_of::<ControlPage>() as u64 <= layout.boot);
+        assert!(layout.boot + layout.boot_len <= layout.core_blocks);
+        assert!(layout.core_blocks + cores * size_of::<CoreBlock>() as u64 <= layout.rings);
+        assert!(layout.rings + cores * 2 * RING_BYTES <= layout.frames);
+        assert!(layout.frames <= layout.end);
+        for (start, unit) in [
+            (layout.boot, PAGE),
+            (layout.core_blocks, PAGE),
+            (layout.rings, PAGE),
+            (layout.frames, LARGE_PAGE),
+            (layout.end, PAGE),
+        ] {
+            assert!(start.is_multiple_of(unit), "{start:#x} in {layout:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_follow_each_other(cores in 1..=MAX_CORES, boot_len in 0..1_u64 << 40, frames in 0..1_u64 << 60) {
+            let layout = Layout::new(cores, boot_len, frames).expect("possible");
+            order(&layout);
+            prop_assert!((frames..frames + PAGE).contains(&layout.frame_bytes()));
+            prop_assert_eq!(Layout::from_words(layout.to_words()), Some(layout));
+        }
+
+        #[test]
+        fn any_limits_give_a_layout_or_none(cores: u32, boot_len: u64, frames: u64) {
+            if let Some(layout) = Layout::new(cores % (MAX_CORES + 2), boot_len, frames) {
+                order(&layout);
+            }
+        }
+
+        #[test]
+        fn any_words_are_refused_or_a_layout(words: [u64; Layout::WORDS], at in 0..Layout::WORDS) {
+            prop_assert_eq!(Layout::from_words(words).is_some_and(|layout| layout.to_words() != words), false);
+            let layout = Layout::new(4, 5000, 1 << 20).expect("possible");
+            let mut near = layout.to_words();
+            near[at] = words[at];
+            if let Some(other) = Layout::from_words(near) {
+                order(&other);
+                prop_assert_eq!(other.to_words(), near);
+            }
+        }
+    }
+
+    #[test]
+    fn limits() {
+        assert!(Layout::new(0, 0, PAGE).is_none());
+        assert!(Layout::new(MAX_CORES, 0, PAGE).is_some());
+        assert!(Layout::new(MAX_CORES + 1, 0, PAGE).is_none());
+        for (boot_len, frames) in [(u64::MAX, 0), (u64::MAX - PAGE, 0), (0, u64::MAX), (u64::MAX / 2, u64::MAX / 2)] {
+            assert!(Layout::new(1, boot_len, frames).is_none(), "{boot_len:#x} {frames:#x}");
+        }
+        let words = Layout::new(1, 0, PAGE).expect("possible").to_words();
+        let with =
+            |at: usize, word| Layout::from_words(core::array::from_fn(|i| if i == at { word } else { words[i] }));
+        assert!(with(0, 1 << 32 | 1).is_none(), "cores do not fit 32 bits");
+        assert!(with(0, u64::from(MAX_CORES) + 1).is_none());
+        assert!(with(6, words[5] - 1).is_none(), "ends before the frames");
+        assert!(with(6, words[6] + 1).is_none(), "part of a page");
+        assert!(with(1, words[1] + PAGE).is_none());
+    }
+
+    #[test]
+    fn a_layout_of_one_core_by_hand() {
+        let layout = Layout::new(1, 5000, PAGE + 1).expect("possible");
+        // Boot information takes two pages, the core's block two, the rings less than 2 MiB.
+        let words = [1, PAGE, 5000, 3 * PAGE, 5 * PAGE, LARGE_PAGE, LARGE_PAGE + 2 * PAGE];
+        assert_eq!(layout.to_words(), words);
     }
 }

@@ -3,6 +3,9 @@
 //! All access to shared memory goes through [`Region`]: an offset and a length are checked
 //! against the region once, here, and what comes out is either a reference to a structure made
 //! of atomics only, or a raw pointer for the operating system to copy from or to.
+//!
+//! The copies here are for what is small: blocks, boot information. Payload is copied by whoever
+//! serves the call.
 
 use core::ptr::NonNull;
 
@@ -13,7 +16,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// # Safety
 /// Every field is an atomic or such a type again: any bit pattern is valid and concurrent
 /// writes by the peer are not data races.
-pub unsafe trait SharedLayout {}
+pub unsafe trait SharedLayout: Sync + 'static {}
 
 // SAFETY: atomics and arrays of them throughout.
 unsafe impl<const N: usize> SharedLayout for crate::ring::Ring<N> {}
@@ -37,8 +40,13 @@ unsafe impl Sync for Region {}
 
 impl Region {
     /// # Safety
-    /// `base .. base + len` is mapped readable and writable for as long as the view or anything
-    /// got from it is used, `base` is page aligned, and Rust-typed data lives in none of it.
+    /// 1. `base .. base + len` is mapped readable and writable for as long as the view, a copy of
+    ///    it or anything got from it is used (structures come with a `'static` lifetime: that is
+    ///    this promise).
+    /// 2. `base` is page aligned.
+    /// 3. Nothing in it is accessed through this view while this side holds an ordinary Rust
+    ///    reference to it. The control area holds nothing but the structures of this crate; in
+    ///    the frames, the kernel that hands them out keeps track.
     #[must_use]
     pub unsafe fn new(base: NonNull<u8>, len: u64) -> Self {
         Region { base, len }
@@ -72,7 +80,8 @@ impl Region {
     #[must_use]
     pub fn get<T: SharedLayout>(&self, offset: u64) -> Option<&'static T> {
         let at = self.bytes(offset, size_of::<T>() as u64)?;
-        if !(at as usize).is_multiple_of(align_of::<T>()) {
+        // Under loom the atomics are models of its own, which do not lie in plain memory.
+        if cfg!(loom) || !at.addr().is_multiple_of(align_of::<T>()) {
             return None;
         }
         // SAFETY: in bounds and aligned (checked above), valid for any bytes and under
@@ -84,11 +93,8 @@ impl Region {
     /// or `offset` is not a multiple of eight.
     #[must_use]
     pub fn read_words(&self, offset: u64, out: &mut [u64]) -> bool {
-        if !offset.is_multiple_of(8) || self.bytes(offset, 8 * out.len() as u64).is_none() {
-            return false;
-        }
-        for (i, word) in out.iter_mut().enumerate() {
-            let Some(cell) = self.get::<AtomicU64>(offset + 8 * i as u64) else { return false };
+        let Some(cells) = self.words(offset, out.len()) else { return false };
+        for (word, cell) in out.iter_mut().zip(cells) {
             *word = cell.load(Ordering::Relaxed);
         }
         true
@@ -98,14 +104,20 @@ impl Region {
     /// region or `offset` is not a multiple of eight.
     #[must_use]
     pub fn write_words(&self, offset: u64, words: &[u64]) -> bool {
-        if !offset.is_multiple_of(8) || self.bytes(offset, 8 * words.len() as u64).is_none() {
-            return false;
-        }
-        for (i, word) in words.iter().enumerate() {
-            let Some(cell) = self.get::<AtomicU64>(offset + 8 * i as u64) else { return false };
+        let Some(cells) = self.words(offset, words.len()) else { return false };
+        for (word, cell) in words.iter().zip(cells) {
             cell.store(*word, Ordering::Relaxed);
         }
         true
+    }
+
+    fn words(&self, offset: u64, count: usize) -> Option<&'static [AtomicU64]> {
+        let at = self.bytes(offset, (count as u64).checked_mul(8)?)?;
+        if cfg!(loom) || !offset.is_multiple_of(8) {
+            return None;
+        }
+        // SAFETY: as in `get`; `base` is page aligned, so `offset` decides the alignment.
+        Some(unsafe { core::slice::from_raw_parts(at.cast::<AtomicU64>(), count) })
     }
 
     /// Copies bytes out of the region. `false` when they are not all in it.
@@ -129,5 +141,74 @@ impl Region {
             unsafe { to.add(i).write_volatile(*byte) };
         }
         true
+    }
+}
+
+const _: () = assert!(usize::BITS == 64, "offsets are used as addresses");
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::boxed::Box;
+
+    use super::*;
+
+    const BYTES: u64 = 256;
+
+    #[repr(align(4096))]
+    struct Page([AtomicU64; BYTES as usize / 8]);
+
+    fn region() -> Region {
+        let page = Box::leak(Box::new(Page(core::array::from_fn(|i| AtomicU64::new(i as u64)))));
+        // SAFETY:
+        // 1. The page is never freed.
+        // 2. Its type is page aligned.
+        // 3. The reference is used up here.
+        unsafe { Region::new(NonNull::from(page).cast(), BYTES) }
+    }
+
+    #[test]
+    fn bytes_are_all_inside_or_refused() {
+        let region = region();
+        assert!(region.bytes(0, BYTES).is_some());
+        assert!(region.bytes(BYTES, 0).is_some());
+        for (offset, len) in [(0, BYTES + 1), (1, BYTES), (BYTES, 1), (BYTES + 1, 0), (u64::MAX, 1), (1, u64::MAX)] {
+            assert!(region.bytes(offset, len).is_none(), "{offset:#x}+{len:#x}");
+        }
+    }
+
+    #[test]
+    fn structures_are_aligned_or_refused() {
+        let region = region();
+        assert_eq!(region.get::<AtomicU64>(BYTES - 8).map(|word| word.load(Ordering::Relaxed)), Some(BYTES / 8 - 1));
+        assert!(region.get::<AtomicU64>(BYTES - 7).is_none());
+        assert!(region.get::<AtomicU64>(4).is_none());
+        assert!(region.get::<crate::doorbell::Doorbell>(64).is_some());
+        assert!(region.get::<crate::doorbell::Doorbell>(32).is_none());
+        assert!(region.get::<crate::doorbell::Doorbell>(BYTES).is_none());
+        assert!(region.get::<crate::ring::Ring>(0).is_none(), "larger than the region");
+    }
+
+    #[test]
+    fn words_are_copied_all_or_not_at_all() {
+        let region = region();
+        let mut out = [0; 3];
+        assert!(region.write_words(BYTES - 24, &[7, 8, 9]) && region.read_words(BYTES - 24, &mut out));
+        assert_eq!(out, [7, 8, 9]);
+        for offset in [BYTES - 16, BYTES - 20, 4, u64::MAX - 7] {
+            assert!(!region.write_words(offset, &[1, 2, 3]) && !region.read_words(offset, &mut [0; 3]), "{offset:#x}");
+        }
+        assert!(region.read_words(BYTES - 24, &mut out));
+        assert_eq!(out, [7, 8, 9]);
+    }
+
+    #[test]
+    fn bytes_are_copied_all_or_not_at_all() {
+        let region = region();
+        let mut out = *b"...";
+        assert!(region.write(BYTES - 3, b"abc") && region.read(BYTES - 3, &mut out));
+        assert_eq!(&out, b"abc");
+        assert!(!region.write(BYTES - 2, b"xyz") && !region.read(BYTES - 2, &mut [0; 3]));
+        assert!(region.read(BYTES - 3, &mut out));
+        assert_eq!(&out, b"abc");
     }
 }

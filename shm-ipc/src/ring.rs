@@ -3,14 +3,16 @@
 //! The producer owns `tail`, the consumer owns `head`; both are free-running 32-bit counters,
 //! so `tail - head` (wrapping) is the number of filled slots. Each side keeps its own counter
 //! and a cached copy of the peer's privately, and rereads the peer's only when the cached copy
-//! says "full" or "empty": in the steady state one cache line moves per message.
+//! says "full" or "empty". While messages stream, one cache line moves per message (its slot);
+//! a single message to a consumer that polls moves two (`tail` and its slot).
 //!
 //! The peer's counter is an allegation. A value that would mean more than `N` filled slots is
-//! answered with [`Corrupt`] and the ring is not used further by the caller.
+//! answered with [`Corrupt`] and the ring is not used further by the caller. The own counter in
+//! shared memory is written, never read back: a peer that overwrites it misleads only itself.
 
 use core::fmt;
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, Witness};
 
 /// 64-bit words in a slot.
 pub const SLOT_WORDS: usize = 8;
@@ -33,23 +35,28 @@ pub trait Message: Copy {
 /// One 64-byte slot, on a cache line of its own.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub struct Slot([AtomicU64; SLOT_WORDS]);
+pub struct Slot {
+    words: [AtomicU64; SLOT_WORDS],
+    witness: Witness,
+}
 
 impl Slot {
     /// An empty slot (all words zero).
     #[must_use]
     pub fn new() -> Self {
-        Slot(core::array::from_fn(|_| AtomicU64::new(0)))
+        Slot { words: core::array::from_fn(|_| AtomicU64::new(0)), witness: Witness::new() }
     }
 
     fn store(&self, words: Words) {
-        for (cell, word) in self.0.iter().zip(words) {
+        self.witness.writes();
+        for (cell, word) in self.words.iter().zip(words) {
             cell.store(word, Ordering::Relaxed);
         }
     }
 
     fn load(&self) -> Words {
-        core::array::from_fn(|i| self.0[i].load(Ordering::Relaxed))
+        self.witness.reads();
+        core::array::from_fn(|i| self.words[i].load(Ordering::Relaxed))
     }
 }
 
@@ -97,11 +104,26 @@ pub struct Ring<const N: usize = RING_SLOTS> {
 }
 
 impl<const N: usize> Ring<N> {
+    /// What the arithmetic on counters needs of `N`. Both ends name it, because a ring in shared
+    /// memory is found there, not made by [`Ring::new`].
+    const SIZE_IS_SOUND: () = assert!(N.is_power_of_two() && N <= 1 << 30);
+
     /// An empty ring.
     #[must_use]
     pub fn new() -> Self {
-        const { assert!(N.is_power_of_two() && N <= 1 << 30) };
+        let () = Self::SIZE_IS_SOUND;
         Ring { tail: Counter::new(), head: Counter::new(), slots: core::array::from_fn(|_| Slot::new()) }
+    }
+
+    /// An empty ring through which `count` messages have gone already (tests of the counters'
+    /// wrap-around, with [`Producer::starting_at`] and [`Consumer::starting_at`]).
+    #[doc(hidden)]
+    #[must_use]
+    pub fn starting_at(count: u32) -> Self {
+        let ring = Self::new();
+        ring.tail.overwrite(count);
+        ring.head.overwrite(count);
+        ring
     }
 }
 
@@ -147,7 +169,15 @@ impl<'r, const N: usize> Producer<'r, N> {
     /// Takes the writing end of a ring that is still empty.
     #[must_use]
     pub fn new(ring: &'r Ring<N>) -> Self {
-        Producer { ring, tail: 0, cached_head: 0 }
+        Self::starting_at(ring, 0)
+    }
+
+    /// See [`Ring::starting_at`].
+    #[doc(hidden)]
+    #[must_use]
+    pub fn starting_at(ring: &'r Ring<N>, count: u32) -> Self {
+        let () = Ring::<N>::SIZE_IS_SOUND;
+        Producer { ring, tail: count, cached_head: count }
     }
 
     /// Appends `message`; it is visible to the consumer when this returns.
@@ -184,7 +214,15 @@ impl<'r, const N: usize> Consumer<'r, N> {
     /// Takes the reading end of a ring that is still empty.
     #[must_use]
     pub fn new(ring: &'r Ring<N>) -> Self {
-        Consumer { ring, head: 0, cached_tail: 0 }
+        Self::starting_at(ring, 0)
+    }
+
+    /// See [`Ring::starting_at`].
+    #[doc(hidden)]
+    #[must_use]
+    pub fn starting_at(ring: &'r Ring<N>, count: u32) -> Self {
+        let () = Ring::<N>::SIZE_IS_SOUND;
+        Consumer { ring, head: count, cached_tail: count }
     }
 
     /// Takes the oldest message, if there is one.
@@ -201,7 +239,8 @@ impl<'r, const N: usize> Consumer<'r, N> {
         Ok(Some(M::from_words(words)))
     }
 
-    /// Whether no message waits. Rereads the producer's counter only when it has to.
+    /// Whether no message waits. Rereads the producer's counter only when it has to; while the
+    /// ring stays empty that is a read of a line that this core already holds.
     ///
     /// # Errors
     /// [`Corrupt`] when the producer's counter is impossible.
@@ -263,8 +302,105 @@ impl Message for Completion {
 const _: () = {
     use core::mem::{align_of, offset_of, size_of};
     assert!(size_of::<Slot>() == 64 && align_of::<Slot>() == 64);
+    assert!(offset_of!(Slot, words) == 0);
+    assert!(size_of::<Counter>() == 64 && align_of::<Counter>() == 64);
+    assert!(align_of::<Ring>() == 64);
     assert!(offset_of!(Ring, tail) == 0);
     assert!(offset_of!(Ring, head) == 64);
     assert!(offset_of!(Ring, slots) == 128);
     assert!(size_of::<Ring>() == 128 + 64 * RING_SLOTS);
 };
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const N: usize = 4;
+
+    fn message(i: u64) -> Completion {
+        Completion { token: i, result: -(i as i64), extra: !i }
+    }
+
+    /// Fills and empties the ring, by every fill level in turn, across counters from `start` on.
+    fn run_through(start: u32) {
+        let ring = Ring::<N>::starting_at(start);
+        let (mut producer, mut consumer) = (Producer::starting_at(&ring, start), Consumer::starting_at(&ring, start));
+        let mut next = 0;
+        for fill in (1..=N).cycle().take(5 * N) {
+            for i in 0..fill {
+                assert_eq!(producer.push(message(next + i as u64)), Ok(()));
+            }
+            if fill == N {
+                assert_eq!(producer.push(message(0)), Err(PushError::Full));
+            }
+            for i in 0..fill {
+                assert_eq!(consumer.pop(), Ok(Some(message(next + i as u64))));
+            }
+            assert_eq!(consumer.pop::<Completion>(), Ok(None));
+            assert_eq!(consumer.is_empty(), Ok(true));
+            next += fill as u64;
+        }
+        let passed = start.wrapping_add(next as u32);
+        assert_eq!((producer.tail, consumer.head), (passed, passed));
+    }
+
+    #[test]
+    fn messages_come_out_in_order() {
+        run_through(0);
+    }
+
+    #[test]
+    fn counters_wrap_around_at_32_bits() {
+        for before in 0..=10 {
+            run_through(0_u32.wrapping_sub(before));
+        }
+    }
+
+    #[test]
+    fn counters_beyond_the_ring_are_corrupt() {
+        for start in [0, 1, 7, u32::MAX - 1, u32::MAX] {
+            for ahead in [N as u32 + 1, 1 << 16, 1 << 31, u32::MAX] {
+                let alleged = start.wrapping_add(ahead);
+                let ring = Ring::<N>::starting_at(start);
+                ring.tail.overwrite(alleged);
+                let corrupt = Corrupt { alleged, own: start };
+                let mut consumer = Consumer::starting_at(&ring, start);
+                assert_eq!(consumer.is_empty(), Err(corrupt));
+                assert_eq!(consumer.pop::<Submission>(), Err(corrupt));
+            }
+        }
+    }
+
+    #[test]
+    fn a_consumer_ahead_of_the_producer_is_corrupt() {
+        for start in [0, u32::MAX - 1] {
+            let ring = Ring::<N>::starting_at(start);
+            let mut producer = Producer::starting_at(&ring, start);
+            for i in 0..N as u64 {
+                assert_eq!(producer.push(message(i)), Ok(()));
+            }
+            let own = start.wrapping_add(N as u32);
+            for alleged in [own.wrapping_add(1), start.wrapping_sub(1)] {
+                ring.head.overwrite(alleged);
+                assert_eq!(producer.push(message(9)), Err(PushError::Corrupt(Corrupt { alleged, own })));
+            }
+            ring.head.overwrite(own);
+            assert_eq!(producer.push(message(9)), Ok(()), "an error leaves the producer as it was");
+        }
+    }
+
+    #[test]
+    fn a_full_ring_is_not_corrupt() {
+        let ring = Ring::<N>::new();
+        ring.tail.overwrite(N as u32);
+        assert_eq!(Consumer::new(&ring).is_empty(), Ok(false));
+    }
+
+    #[test]
+    fn messages_keep_their_words() {
+        let submission = Submission { token: u64::MAX, nr: u32::MAX, block: 1 << 63 };
+        assert_eq!(Submission::from_words(submission.to_words()), submission);
+        let completion = Completion { token: 1, result: i64::MIN, extra: u64::MAX };
+        assert_eq!(Completion::from_words(completion.to_words()), completion);
+    }
+}

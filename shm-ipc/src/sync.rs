@@ -4,3 +4,41 @@
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// Tells loom who reads and who writes a slot. Its words are atomics, so that a misbehaving peer
+/// is no data race; between two correct ones there must be none all the same, and only loom can
+/// see it. Takes no space and does nothing otherwise.
+#[derive(Debug)]
+pub(crate) struct Witness(#[cfg(loom)] loom::cell::UnsafeCell<()>);
+
+// SAFETY: nothing is in it; loom reports accesses that are not ordered.
+#[cfg(loom)]
+unsafe impl Sync for Witness {}
+
+#[cfg(loom)]
+impl Witness {
+    pub(crate) fn new() -> Self {
+        Witness(loom::cell::UnsafeCell::new(()))
+    }
+
+    pub(crate) fn reads(&self) {
+        self.0.with(|_| ());
+    }
+
+    pub(crate) fn writes(&self) {
+        self.0.with_mut(|_| ());
+    }
+}
+
+#[cfg(not(loom))]
+impl Witness {
+    pub(crate) fn new() -> Self {
+        Witness()
+    }
+
+    #[inline(always)]
+    pub(crate) fn reads(&self) {}
+
+    #[inline(always)]
+    pub(crate) fn writes(&self) {}
+}

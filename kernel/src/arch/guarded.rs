@@ -69,8 +69,12 @@ pub unsafe fn guarded_copy(to: *mut u8, from: *const u8, len: usize) -> Result<(
     }
 }
 
-fn seen(word: u64) -> Result<u32, ()> {
-    u32::try_from(word).map_err(|_| ())
+/// The word of program memory is not accessible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inaccessible;
+
+fn seen(word: u64) -> Result<u32, Inaccessible> {
+    u32::try_from(word).map_err(|_| Inaccessible)
 }
 
 /// Compares and swaps a word of program memory; gives the value seen before.
@@ -80,7 +84,7 @@ fn seen(word: u64) -> Result<u32, ()> {
 ///
 /// # Safety
 /// The word is aligned and lies in the user range; no kernel lock that the fault handler needs is held.
-pub unsafe fn guarded_cas_u32(word: *mut u32, old: u32, new: u32) -> Result<u32, ()> {
+pub unsafe fn guarded_cas_u32(word: *mut u32, old: u32, new: u32) -> Result<u32, Inaccessible> {
     // SAFETY: the caller's promise; a fault ends at the fix-up.
     seen(unsafe { tacet_guarded_cas(word, old, new) })
 }
@@ -92,7 +96,7 @@ pub unsafe fn guarded_cas_u32(word: *mut u32, old: u32, new: u32) -> Result<u32,
 ///
 /// # Safety
 /// As for [`guarded_cas_u32`].
-pub unsafe fn guarded_load_u32(word: *const u32) -> Result<u32, ()> {
+pub unsafe fn guarded_load_u32(word: *const u32) -> Result<u32, Inaccessible> {
     // SAFETY: the caller's promise; a fault ends at the fix-up.
     seen(unsafe { tacet_guarded_load(word) })
 }

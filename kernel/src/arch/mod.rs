@@ -9,9 +9,11 @@ mod guarded;
 mod memory;
 mod vector;
 
-pub use context::{KERNEL_STACK, StackHead, enter_on_stack, leave_to_user, prepare_stack, return_window, stack_head, switch};
+pub use context::{
+    KERNEL_STACK, StackHead, enter_on_stack, leave_to_user, prepare_stack, return_window, stack_head, switch,
+};
 pub use frame::TrapFrame;
-pub use guarded::{guarded_cas_u32, guarded_copy, guarded_load_u32, guarded_fixup};
+pub use guarded::{Inaccessible, guarded_cas_u32, guarded_copy, guarded_fixup, guarded_load_u32};
 pub use vector::{VectorArea, components as vector_components, vector_bytes};
 
 /// Time-stamp counter, ordered after everything before it.

@@ -22,6 +22,8 @@ mod protect;
 mod regions;
 mod remap;
 mod space;
+#[cfg(test)]
+pub mod tests;
 mod translation;
 pub mod user;
 

@@ -11,6 +11,7 @@ use shm_ipc::layout::{LARGE_PAGE, PAGE};
 use shm_ipc::region::Region;
 
 use super::frames::Extent;
+use super::page_up;
 use super::regions::Vma;
 use super::space::AddressSpace;
 use super::translation::Run;
@@ -107,8 +108,8 @@ impl AddressSpace {
     /// `EFAULT` when there are no frames behind all of them.
     pub fn write_frames(&mut self, addr: u64, bytes: &[u8]) -> Result<(), Errno> {
         let end = addr.checked_add(bytes.len() as u64).ok_or(Errno::EFAULT)?;
-        let first = addr / PAGE * PAGE;
-        if !self.fill_range(first..end.next_multiple_of(PAGE)) || !self.mapped.holes(addr..end).is_empty() {
+        let pages = addr / PAGE * PAGE..page_up(end).ok_or(Errno::EFAULT)?;
+        if !self.fill_range(pages) || !self.mapped.holes(addr..end).is_empty() {
             return Err(Errno::EFAULT);
         }
         for run in self.mapped.within(addr..end) {

@@ -103,7 +103,7 @@ pub fn clear(to: u64, len: u64) -> Result<(), Errno> {
 pub fn load_u32(at: u64) -> Result<u32, Errno> {
     check_word(at)?;
     // SAFETY: aligned and in the program's range (checked); a fault is caught.
-    unsafe { arch::guarded_load_u32(at as *const u32) }.map_err(|()| Errno::EFAULT)
+    unsafe { arch::guarded_load_u32(at as *const u32) }.map_err(|_| Errno::EFAULT)
 }
 
 /// Compares a word of the program with `old` and, if equal, replaces it by `new`. Gives what
@@ -114,7 +114,7 @@ pub fn load_u32(at: u64) -> Result<u32, Errno> {
 pub fn cas_u32(at: u64, old: u32, new: u32) -> Result<u32, Errno> {
     check_word(at)?;
     // SAFETY: aligned and in the program's range (checked); a fault is caught.
-    unsafe { arch::guarded_cas_u32(at as *mut u32, old, new) }.map_err(|()| Errno::EFAULT)
+    unsafe { arch::guarded_cas_u32(at as *mut u32, old, new) }.map_err(|_| Errno::EFAULT)
 }
 
 /// Whether `len` bytes at `addr` lie where the program's memory may lie.

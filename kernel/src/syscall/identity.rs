@@ -69,9 +69,7 @@ pub fn prctl(args: [u64; 6]) -> SysResult {
         linux_prctl::PR_SET_NAME => set_name(value),
         linux_prctl::PR_GET_NAME => user::copy_out(value, &*current().name.lock()).map(|()| 0),
         linux_prctl::PR_SET_PDEATHSIG if value <= 64 => exchange(&DEATH_SIGNAL, value),
-        linux_prctl::PR_GET_PDEATHSIG => {
-            user::write(value, &(DEATH_SIGNAL.load(Ordering::Relaxed) as u32)).map(|()| 0)
-        }
+        linux_prctl::PR_GET_PDEATHSIG => user::write(value, &(DEATH_SIGNAL.load(Ordering::Relaxed) as u32)).map(|()| 0),
         linux_prctl::PR_SET_DUMPABLE if value <= 1 => exchange(&DUMPABLE, value),
         linux_prctl::PR_GET_DUMPABLE => Ok(DUMPABLE.load(Ordering::Relaxed)),
         linux_prctl::PR_SET_NO_NEW_PRIVS if value == 1 && args[2..5] == [0; 3] => exchange(&NO_NEW_PRIVILEGES, 1),
@@ -90,8 +88,6 @@ pub fn prctl(args: [u64; 6]) -> SysResult {
         }
     }
 }
-
-
 
 fn exchange(slot: &AtomicU64, value: u64) -> SysResult {
     slot.store(value, Ordering::Relaxed);

@@ -19,8 +19,8 @@ use crate::abi::{Errno, SysResult};
 use crate::arch::TrapFrame;
 use crate::forward;
 use crate::sched::signal::{self, Restart};
-use crate::sched::thread::Thread;
 use crate::sched::this_core;
+use crate::sched::thread::Thread;
 
 const RT_SIGRETURN: u64 = 15;
 
@@ -31,6 +31,7 @@ pub fn dispatch(thread: &Thread) {
     let frame = unsafe { &mut *thread.frame() };
     let (nr, args) = (frame.rax, frame.args());
     thread.own.interrupted.set(None);
+    this_core().block.count_call(nr);
     if nr == RT_SIGRETURN {
         this_core().count(Cause::LocalCall);
         signal::sigreturn(&crate::sched::thread::current_arc());

@@ -63,9 +63,11 @@ pub fn once(what: What) {
             format!("the program used ioctl request {request:#x}, which is not known: it got ENOTTY")
         }
         What::Prctl(option) => format!("the program used prctl option {option}, which is not supported: it got EINVAL"),
-        What::Process => "the program asked for a child process (fork, vfork or clone), which is not supported: it got \
+        What::Process => {
+            "the program asked for a child process (fork, vfork or clone), which is not supported: it got \
              ENOSYS; run it without tacet, or without its child processes"
-            .into(),
+                .into()
+        }
     };
     forward::notice(&text);
 }

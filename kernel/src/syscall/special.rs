@@ -7,8 +7,8 @@ use super::{named, signals};
 use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
 use crate::mm::user;
+use crate::sched;
 use crate::sched::signal;
-use crate::{boot, sched};
 
 const IOCTL: u32 = 16;
 const SELECT: u32 = 23;
@@ -87,8 +87,8 @@ fn select(row: &'static Call, mut args: [u64; 6]) -> SysResult {
     args[5] = 0;
     let mut request = build(row, args)?;
     let bytes = u64::from(count).div_ceil(64) * 8;
-    for arg in 1..4 {
-        request.structure(arg, args[arg], bytes, Direction::InOut)?;
+    for (arg, at) in args.iter().enumerate().take(4).skip(1) {
+        request.structure(arg, *at, bytes, Direction::InOut)?;
     }
     signals::replace_mask(mask, size)?;
     let result = request.run().result;
@@ -234,7 +234,7 @@ fn old_request(request: u32) -> Argument {
         0x5415 => Pointer(4, Out),
         0x5416..=0x5418 => Pointer(4, In),
         // SIOCATMARK, SIOCGPGRP, SIOCGSTAMP
-        0x8905 | 0x8904 | 0x8903 => Pointer(4, Out),
+        0x8903..=0x8905 => Pointer(4, Out),
         0x8901 | 0x8902 => Pointer(4, In),
         0x8906 | 0x8907 => Pointer(16, Out),
         0x8912 => Interfaces,
@@ -284,12 +284,6 @@ fn ioctl(row: &'static Call, args: [u64; 6]) -> SysResult {
         }
     }
     request.run().result
-}
-
-/// Number of the NUMA node that the cell's memory lies on.
-#[must_use]
-pub fn numa_node() -> u32 {
-    boot::facts().info.numa_node as u32
 }
 
 #[cfg(test)]

@@ -219,7 +219,11 @@ fn wake(address: u64, count: u32, bits: u32, shared: bool) -> SysResult {
     }
     // A count of 0 still wakes one, as on Linux.
     let count = count.max(1);
-    if shared { Ok(futex::foreign::wake_all_kinds(address, count, bits)) } else { Ok(futex::wake(address, count, bits)) }
+    if shared {
+        Ok(futex::foreign::wake_all_kinds(address, count, bits))
+    } else {
+        Ok(futex::wake(address, count, bits))
+    }
 }
 
 /// FUTEX_WAIT's timeout is relative, FUTEX_WAIT_BITSET's absolute, on the clock that a flag names.

@@ -11,7 +11,7 @@ use shm_ipc::region::Region;
 use crate::abi::Errno;
 use crate::platform::{Platform, Prot, Sharing};
 
-/// Where the program's addresses begin; a mebibyte of frames is a small part of them.
+/// The addresses that the program may use: many more than there are frames in a test.
 pub const USER: Range<u64> = 0x10000..0x10000 + (256 << 20);
 
 /// What is mapped at one page.
@@ -57,10 +57,12 @@ impl TestPlatform {
         Box::leak(Box::new(TestPlatform { region, state: Mutex::default() }))
     }
 
+    /// What is mapped there.
     pub fn page(&self, at: u64) -> Option<Page> {
         self.state.lock().unwrap().pages.get(&at).copied()
     }
 
+    /// How many pages are mapped.
     pub fn pages(&self) -> usize {
         self.state.lock().unwrap().pages.len()
     }

@@ -19,7 +19,6 @@ pub mod nr {
     pub const MSYNC: u64 = 26;
     pub const MADVISE: u64 = 28;
     pub const SHMAT: u64 = 30;
-    pub const CLONE: u64 = 56;
     pub const PRCTL: u64 = 157;
     pub const ARCH_PRCTL: u64 = 158;
     pub const GETTID: u64 = 186;

@@ -130,7 +130,7 @@ tacet_start_thread:                 # (rdi: flags, rsi: stack top, rdx: function
 );
 
 unsafe extern "C" {
-    fn tacet_start_thread(flags: u64, stack: u64, function: extern "C" fn(&'static Core) -> !, core: &'static Core) -> i64;
+    fn tacet_start_thread(flags: u64, stack: u64, function: u64, core: u64) -> i64;
 }
 
 /// Starts the host's thread that is `core`.

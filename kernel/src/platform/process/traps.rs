@@ -214,7 +214,13 @@ fn fault_of(signal: u8, info: &[u8; 128], context: &HostContext) -> Option<Fault
 }
 
 /// The program was interrupted: saves its registers and goes on in the kernel.
-fn interrupt_program(core: &'static Core, signal: u8, info: &[u8; 128], context: &HostContext, fault: Option<Fault>) -> ! {
+fn interrupt_program(
+    core: &'static Core,
+    signal: u8,
+    info: &[u8; 128],
+    context: &HostContext,
+    fault: Option<Fault>,
+) -> ! {
     // SAFETY: the core runs a thread of the program, whose registers these are.
     let thread = unsafe { &*core.running_thread() };
     let c = context;
@@ -229,13 +235,14 @@ fn interrupt_program(core: &'static Core, signal: u8, info: &[u8; 128], context:
         thread.frame().write(frame);
         save_vector(c.fpstate, &thread.vector);
     }
-    let trap = match fault {
-        Some(fault) => Trap::Fault(fault),
-        None if signal == number::SYS && si_code(info) == SYS_SECCOMP => {
-            if word(info, SI_ARCH) == AUDIT_ARCH_X86_64 { Trap::Call } else { Trap::Call32 }
-        }
-        None => Trap::Interrupt(note(core, signal, info)),
-    };
+    let trap =
+        match fault {
+            Some(fault) => Trap::Fault(fault),
+            None if signal == number::SYS && si_code(info) == SYS_SECCOMP => {
+                if word(info, SI_ARCH) == AUDIT_ARCH_X86_64 { Trap::Call } else { Trap::Call32 }
+            }
+            None => Trap::Interrupt(note(core, signal, info)),
+        };
     enter_kernel(core, trap)
 }
 

@@ -65,8 +65,7 @@ pub fn default_of(signal: u8) -> DefaultAction {
     }
 }
 
-static ACTIONS: Mutex<[Action; 64]> =
-    Mutex::new([Action::none(); 64]);
+static ACTIONS: Mutex<[Action; 64]> = Mutex::new([Action::none(); 64]);
 
 /// What is done about `signal`.
 pub fn action_of(signal: u8) -> Action {

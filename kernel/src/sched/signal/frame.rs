@@ -119,7 +119,26 @@ impl SigContext {
         let [r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags] =
             self.registers;
         let mut frame = TrapFrame {
-            r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi, rip, rsp, rflags, cs: 0, ss: 0,
+            r15,
+            r14,
+            r13,
+            r12,
+            rbp,
+            rbx,
+            r11,
+            r10,
+            r9,
+            r8,
+            rax,
+            rcx,
+            rdx,
+            rsi,
+            rdi,
+            rip,
+            rsp,
+            rflags,
+            cs: 0,
+            ss: 0,
         };
         frame.sanitise();
         frame
@@ -221,7 +240,9 @@ fn pop_vector(thread: &Thread, at: u64) -> Result<(), Errno> {
     }
     let mut legacy = [0; 512];
     user::copy_in(&mut legacy, at)?;
-    let word = |offset: usize| u32::from_le_bytes([legacy[offset], legacy[offset + 1], legacy[offset + 2], legacy[offset + 3]]);
+    let word = |offset: usize| {
+        u32::from_le_bytes([legacy[offset], legacy[offset + 1], legacy[offset + 2], legacy[offset + 3]])
+    };
     if word(SOFTWARE) != MAGIC1 {
         thread.vector.load(&legacy);
         return Ok(());

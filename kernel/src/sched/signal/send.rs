@@ -7,8 +7,8 @@ use spin::Mutex;
 
 use super::action::{self, Action};
 use super::info::SigInfo;
-use super::queue::{Queue, SigSet};
 use super::number;
+use super::queue::{Queue, SigSet};
 use crate::forward;
 use crate::sched::core::cores;
 use crate::sched::thread::{self, Thread};
