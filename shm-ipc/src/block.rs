@@ -179,31 +179,17 @@ impl Block {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::boxed::Box;
     use std::vec::Vec;
 
-    use core::ptr::NonNull;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sync::AtomicU64;
+    use crate::region::tests::region;
 
-    /// A region that holds one block of any size at most, where the frames would be.
-    #[repr(align(4096))]
-    struct Memory([AtomicU64; 4096]);
+    /// Room for a block of any size.
+    const BYTES: u64 = 8 * PAGE;
 
-    const BYTES: u64 = size_of::<Memory>() as u64;
-
-    fn region() -> Region {
-        let memory = Box::leak(Box::new(Memory([const { AtomicU64::new(0) }; 4096])));
-        // SAFETY:
-        // 1. The memory is never freed.
-        // 2. Its type is page aligned.
-        // 3. The reference is used up here.
-        unsafe { Region::new(NonNull::from(memory).cast(), BYTES) }
-    }
-
-    /// A layout whose frames are `PAGE..BYTES`: what `read` looks at.
+    /// A layout whose frames are `PAGE..BYTES`.
     fn layout() -> Layout {
         Layout { frames: PAGE, end: BYTES, ..Layout::new(1, 0, PAGE).expect("possible") }
     }
@@ -224,7 +210,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_written_is_read(args: [u64; ARGS], (segments, spans) in content(), place in 0..64_u64) {
-            let region = region();
+            let region = region(BYTES);
             let offset = 8 * place;
             prop_assert!(write(&region, offset, &args, &spans, &segments));
             let mut block = Block::empty();
@@ -237,7 +223,7 @@ mod tests {
 
         #[test]
         fn segments_outside_the_frames_are_refused(good in segment(), offset: u64, len: u64, low in 0..PAGE) {
-            let region = region();
+            let region = region(BYTES);
             let mut block = Block::empty();
             for bad in [Segment { offset, len }, Segment { offset: low, len: len % PAGE }] {
                 if bad.offset >= PAGE && bad.offset.checked_add(bad.len).is_some_and(|end| end <= BYTES) {
@@ -251,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_segment_may_end_with_the_frames_but_not_behind() {
-        let region = region();
+        let region = region(BYTES);
         let mut block = Block::empty();
         let mut read = |offset, len| {
             assert!(write(&region, 0, &[0; ARGS], &[Span::default(); ARGS], &[Segment { offset, len }]));
@@ -267,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_region_bounds_a_layout_that_is_too_large() {
-        let region = region();
+        let region = region(BYTES);
         let segment = Segment { offset: BYTES, len: 1 };
         let larger = Layout { end: BYTES + PAGE, ..layout() };
         assert!(write(&region, 0, &[0; ARGS], &[Span::default(); ARGS], &[segment]));
@@ -276,7 +262,7 @@ mod tests {
 
     #[test]
     fn spans_beyond_the_segments_are_refused() {
-        let region = region();
+        let region = region(BYTES);
         let mut block = Block::empty();
         for bad in [(0, 3), (2, 1), (3, 0), (u32::MAX, 0), (0, u32::MAX), (u32::MAX, u32::MAX)] {
             let mut spans = [Span { first: 0, count: 2 }; ARGS];
@@ -288,7 +274,7 @@ mod tests {
 
     #[test]
     fn blocks_that_do_not_fit_are_refused() {
-        let region = region();
+        let region = region(BYTES);
         let mut block = Block::empty();
         let (args, spans) = ([1; ARGS], [Span::default(); ARGS]);
         let segments = [Segment { offset: PAGE, len: 8 }; MAX_SEGMENTS + 1];

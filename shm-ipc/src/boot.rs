@@ -126,46 +126,35 @@ const _: () = {
     assert!(offset_of!(BootInfo, blocked_signals) == 264);
     assert!(offset_of!(BootInfo, keep) == 272);
     assert!(offset_of!(BootInfo, memory_fd) == 288);
-    assert!(size_of::<BootInfo>() == 296 && align_of::<BootInfo>() == 8);
+    assert!(offset_of!(BootInfo, flags) == 296);
+    assert!(size_of::<BootInfo>() == 304 && align_of::<BootInfo>() == 8);
 };
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::boxed::Box;
     use std::vec;
 
-    use core::ptr::NonNull;
     use proptest::prelude::*;
 
     use super::*;
     use crate::layout::PAGE;
-    use crate::sync::AtomicU64;
+    use crate::region::tests::region;
 
     const INFO: u64 = size_of::<BootInfo>() as u64;
 
-    #[repr(align(4096))]
-    struct Memory([AtomicU64; 4096]);
-
     /// A region of `bytes` bytes, and a layout that ends with it.
     fn cell(boot_len: u64, bytes: u64) -> (Region, Layout) {
-        let memory = Box::leak(Box::new(Memory([const { AtomicU64::new(0) }; 4096])));
-        assert!(bytes <= size_of::<Memory>() as u64);
-        // SAFETY:
-        // 1. The memory is never freed.
-        // 2. Its type is page aligned.
-        // 3. The reference is used up here.
-        let region = unsafe { Region::new(NonNull::from(memory).cast(), bytes) };
-        (region, Layout { end: bytes, ..Layout::new(1, boot_len, 0).expect("possible") })
+        (region(bytes), Layout { end: bytes, ..Layout::new(1, boot_len, 0).expect("possible") })
     }
 
     proptest! {
         #[test]
         fn what_was_written_is_read(
-            bytes in proptest::array::uniform32(any::<[u8; size_of::<BootInfo>() / 32]>()),
+            bytes in proptest::collection::vec(any::<u8>(), size_of::<BootInfo>()),
             strings in proptest::collection::vec(any::<u8>(), 0..3 * PAGE as usize),
             spare in 0..PAGE,
         ) {
-            let mut info = BootInfo::read_from_bytes(bytes.as_flattened()).expect("any bytes are one");
+            let mut info = BootInfo::read_from_bytes(&bytes).expect("any bytes are one");
             info.strings_len = strings.len() as u64;
             let (region, layout) = cell(boot_len(info.strings_len) + spare, 8 * PAGE);
             prop_assert!(write(&region, &layout, &info, &strings));

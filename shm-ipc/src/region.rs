@@ -147,28 +147,28 @@ impl Region {
 const _: () = assert!(usize::BITS == 64, "offsets are used as addresses");
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use std::boxed::Box;
+pub(crate) mod tests {
+    use std::alloc::{Layout, alloc_zeroed};
 
     use super::*;
 
-    const BYTES: u64 = 256;
-
-    #[repr(align(4096))]
-    struct Page([AtomicU64; BYTES as usize / 8]);
-
-    fn region() -> Region {
-        let page = Box::leak(Box::new(Page(core::array::from_fn(|i| AtomicU64::new(i as u64)))));
+    /// A region of `bytes` zeros, which stays for the rest of the test run.
+    pub(crate) fn region(bytes: u64) -> Region {
+        let layout = Layout::from_size_align(bytes as usize, crate::layout::PAGE as usize).expect("small");
+        // SAFETY: the size is not zero.
+        let base = NonNull::new(unsafe { alloc_zeroed(layout) }).expect("memory for a test");
         // SAFETY:
-        // 1. The page is never freed.
-        // 2. Its type is page aligned.
-        // 3. The reference is used up here.
-        unsafe { Region::new(NonNull::from(page).cast(), BYTES) }
+        // 1. The memory is never freed.
+        // 2. It was asked for page aligned.
+        // 3. Nothing else refers to it.
+        unsafe { Region::new(base, bytes) }
     }
+
+    const BYTES: u64 = 256;
 
     #[test]
     fn bytes_are_all_inside_or_refused() {
-        let region = region();
+        let region = region(BYTES);
         assert!(region.bytes(0, BYTES).is_some());
         assert!(region.bytes(BYTES, 0).is_some());
         for (offset, len) in [(0, BYTES + 1), (1, BYTES), (BYTES, 1), (BYTES + 1, 0), (u64::MAX, 1), (1, u64::MAX)] {
@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn structures_are_aligned_or_refused() {
-        let region = region();
+        let region = region(BYTES);
+        assert!(region.write_words(BYTES - 8, &[BYTES / 8 - 1]));
         assert_eq!(region.get::<AtomicU64>(BYTES - 8).map(|word| word.load(Ordering::Relaxed)), Some(BYTES / 8 - 1));
         assert!(region.get::<AtomicU64>(BYTES - 7).is_none());
         assert!(region.get::<AtomicU64>(4).is_none());
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn words_are_copied_all_or_not_at_all() {
-        let region = region();
+        let region = region(BYTES);
         let mut out = [0; 3];
         assert!(region.write_words(BYTES - 24, &[7, 8, 9]) && region.read_words(BYTES - 24, &mut out));
         assert_eq!(out, [7, 8, 9]);
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn bytes_are_copied_all_or_not_at_all() {
-        let region = region();
+        let region = region(BYTES);
         let mut out = *b"...";
         assert!(region.write(BYTES - 3, b"abc") && region.read(BYTES - 3, &mut out));
         assert_eq!(&out, b"abc");
