@@ -199,6 +199,16 @@ struct Bounce {
     write_back: bool,
 }
 
+/// A buffer that is only copied to the program as far as the result says.
+#[derive(Debug)]
+struct Late {
+    at: u64,
+    /// Which of the request's own buffers stands in for it.
+    owned: usize,
+    /// Bytes for each that the result counts.
+    unit: u64,
+}
+
 /// A forwarded call being put together.
 #[derive(Debug)]
 pub struct Request {
@@ -209,6 +219,7 @@ pub struct Request {
     pins: Vec<Segment>,
     bounces: Vec<Bounce>,
     owned: Vec<Vec<u8>>,
+    late: Option<Late>,
     interruptible: bool,
 }
 
@@ -243,6 +254,7 @@ impl Request {
             pins: Vec::new(),
             bounces: Vec::new(),
             owned: Vec::new(),
+            late: None,
             interruptible: true,
         }
     }
@@ -303,19 +315,25 @@ impl Request {
     /// `E2BIG` when the call would consist of too many pieces, `ENOMEM`.
     pub fn buffer(&mut self, arg: usize, at: u64, len: u64, direction: Direction) -> Result<u64, Errno> {
         let mut pieces = Vec::new();
-        let covered = mm::space().pieces(at, len, direction.access(), &mut pieces);
+        {
+            // Pinned before the lock is given back: nobody else can get the frames in between.
+            let mut space = mm::space();
+            space.pieces(at, len, direction.access(), &mut pieces);
+            for piece in &pieces {
+                if let Piece::Frames { frame, len } = *piece {
+                    space.pin(frame, len);
+                    self.pins.push(Segment { offset: frame, len });
+                }
+            }
+        }
         let mut taken = 0;
         for piece in pieces {
-            let room = self.segments.len() < MAX_SEGMENTS;
-            if !room {
+            if self.segments.len() == MAX_SEGMENTS {
                 return if taken == 0 { Err(Errno::E2BIG) } else { Ok(taken) };
             }
             match piece {
                 Piece::Frames { frame, len } => {
-                    let segment = Segment { offset: frame, len };
-                    mm::pin(frame, len);
-                    self.pins.push(segment);
-                    self.push(arg, segment)?;
+                    self.push(arg, Segment { offset: frame, len })?;
                     taken += len;
                 }
                 Piece::Foreign { addr, len } => {
@@ -324,7 +342,6 @@ impl Request {
                 }
             }
         }
-        debug_assert_eq!(covered, taken);
         Ok(taken)
     }
 
@@ -348,6 +365,32 @@ impl Request {
             return Ok(());
         }
         if self.buffer(arg, at, len, direction)? == len { Ok(()) } else { Err(Errno::EFAULT) }
+    }
+
+    /// Passes an array for the call to fill, of which Linux touches only as many elements as the
+    /// result counts: so only those have to be accessible.
+    ///
+    /// # Errors
+    /// `EFAULT` when the array is implausibly long for memory that is not all there.
+    pub fn counted_array(&mut self, arg: usize, at: u64, count: u64, unit: u64) -> Result<(), Errno> {
+        const MOST: u64 = 1 << 20;
+        let len = count * unit;
+        let pins = self.pins.len();
+        let segments = self.segments.len();
+        if self.buffer(arg, at, len, Direction::Out)? == len {
+            return Ok(());
+        }
+        if len > MOST || self.bounces.iter().any(|bounce| bounce.at == at) {
+            return Err(Errno::EFAULT);
+        }
+        for pin in self.pins.drain(pins..) {
+            mm::unpin(pin.offset, pin.len);
+        }
+        self.segments.truncate(segments);
+        self.spans[arg] = Span::default();
+        self.late = Some(Late { at, owned: self.owned.len(), unit });
+        self.kernel_buffer(arg, alloc::vec![0; len as usize]);
+        Ok(())
     }
 
     /// Passes a path (or another string) of the program; null stays null.
@@ -376,7 +419,15 @@ impl Request {
         drop(memory);
         let result = abi::from_raw(completion.result);
         let result = self.write_back().and(result);
+        let result = result.and_then(|count| self.write_late(count).map(|()| count));
         Reply { result, extra: completion.extra }
+    }
+
+    fn write_late(&mut self, count: u64) -> Result<(), Errno> {
+        let Some(late) = self.late.take() else { return Ok(()) };
+        let bytes = &self.owned[late.owned];
+        let len = (count.saturating_mul(late.unit) as usize).min(bytes.len());
+        user::copy_out(late.at, &bytes[..len])
     }
 
     fn write_back(&mut self) -> SysResult {

@@ -32,6 +32,8 @@ pub struct TrapFrame {
 
 /// Code segment of 64-bit programs on Linux.
 pub const USER_CS: u64 = 0x33;
+/// Code segment of programs in compatibility mode on Linux.
+pub const USER_CS_32: u64 = 0x23;
 /// Stack segment of programs on Linux.
 pub const USER_SS: u64 = 0x2b;
 /// Flags that a program may choose: CF PF AF ZF SF TF DF OF RF AC ID.
@@ -54,7 +56,9 @@ impl TrapFrame {
 
     /// Makes whatever segments and flags the program asked for (rt_sigreturn) harmless.
     pub fn sanitise(&mut self) {
-        self.cs = USER_CS;
+        if self.cs != USER_CS_32 {
+            self.cs = USER_CS;
+        }
         self.ss = USER_SS;
         self.rflags = self.rflags & USER_FLAGS | FIXED_FLAGS;
     }

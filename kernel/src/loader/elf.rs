@@ -254,3 +254,99 @@ impl Image {
         self.segments.iter().map(|segment| segment.align).max().unwrap_or(PAGE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn image_of(bytes: &[u8]) -> Result<Image, Errno> {
+        let headers = Headers::parse(bytes)?;
+        let start = usize::try_from(headers.offset).map_err(|_| Errno::ENOEXEC)?;
+        let end = start.checked_add(headers.table_len()).ok_or(Errno::ENOEXEC)?;
+        Image::parse(headers, bytes.get(start..end).ok_or(Errno::ENOEXEC)?)
+    }
+
+    /// What the loader relies on, whatever the file says.
+    fn check(image: &Image) {
+        let span = image.span();
+        assert!(image.align().is_power_of_two() && image.align() >= PAGE);
+        for segment in &image.segments {
+            let (pages, file) = (segment.pages(), segment.file_pages());
+            assert!(pages.start >= span.start && pages.end <= span.end && !pages.is_empty());
+            assert!(file.start == pages.start && file.end <= pages.end);
+            if let Some((offset, len)) = segment.tail() {
+                assert!(len as u64 <= PAGE && offset + len as u64 == segment.offset + segment.file_len);
+                assert!(file.end < pages.end);
+            }
+        }
+    }
+
+    #[test]
+    fn programs_of_this_machine() {
+        let mut seen = 0;
+        for path in ["/bin/true", "/bin/sh", "/usr/bin/env", "/lib64/ld-linux-x86-64.so.2", "/proc/self/exe"] {
+            let Ok(bytes) = std::fs::read(path) else { continue };
+            let image = image_of(&bytes).unwrap_or_else(|errno| panic!("{path}: {errno}"));
+            check(&image);
+            let runs = |segment: &&Segment| segment.prot.contains(Prot::EXEC);
+            let text = image.segments.iter().find(runs).expect("something to run");
+            assert!((text.vaddr..text.vaddr + text.mem_len).contains(&image.headers.entry), "{path}");
+            assert_ne!(image.phdr, 0, "{path}");
+            assert!(!image.exec_stack, "{path}");
+            if let Some(range) = image.interpreter {
+                assert!(bytes[range.start as usize..range.end as usize].starts_with(b"/lib"));
+            }
+            seen += 1;
+        }
+        assert!(seen > 0);
+    }
+
+    #[test]
+    fn what_is_no_program() {
+        let good = std::fs::read("/proc/self/exe").unwrap();
+        let with = |at: usize, byte: u8| {
+            let mut bytes = good[..4096].to_vec();
+            bytes[at] = byte;
+            image_of(&bytes)
+        };
+        assert!(with(5, 1).is_ok(), "the unchanged file");
+        assert_eq!(image_of(b"#!/bin/sh\n"), Err(Errno::ENOEXEC));
+        assert_eq!(image_of(&[]), Err(Errno::ENOEXEC));
+        // Magic, class, byte order, type, machine, size and number of program headers.
+        for (at, byte) in [(0, 0), (4, 1), (5, 2), (16, 4), (18, 3), (54, 0x37), (57, 0xff)] {
+            assert_eq!(with(at, byte), Err(Errno::ENOEXEC), "byte {at}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_change_of_a_program_is_answered(changes in prop::collection::vec((0usize..1024, any::<u8>()), 1..12)) {
+            let mut bytes = std::fs::read("/proc/self/exe").unwrap();
+            bytes.truncate(4096);
+            for (at, byte) in changes {
+                bytes[at] = byte;
+            }
+            if let Ok(image) = image_of(&bytes) {
+                check(&image);
+            }
+        }
+
+        #[test]
+        fn any_program_headers_are_answered(table in prop::collection::vec(any::<[u64; 7]>(), 1..6), kind in 0u16..2) {
+            let headers = Headers { relocatable: kind == 1, entry: 0, offset: 64, count: table.len() as u16 };
+            let words = table.iter().flat_map(|&[flags, offset, vaddr, paddr, file, mem, align]| {
+                // Mostly PT_LOAD, and mostly numbers that pass the first checks.
+                let page = vaddr % PAGE;
+                [flags << 32 | 1, offset / PAGE * PAGE + page, vaddr, paddr, file % 65536, mem >> (align % 64), align]
+            });
+            let bytes: Vec<u8> = words.chain([0]).flat_map(u64::to_le_bytes).collect();
+            if let Ok(image) = Image::parse(headers, &bytes) {
+                check(&image);
+            }
+        }
+    }
+}

@@ -201,3 +201,155 @@ fn path(mut bytes: Vec<u8>) -> Result<Vec<u8>, Errno> {
         _ => Err(Errno::ENOEXEC),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    use proptest::prelude::*;
+    use shm_ipc::layout::PAGE;
+
+    use super::*;
+    use crate::mm::tests::platform::{TestPlatform, USER};
+    use crate::mm::tests::{check_books, fresh, word};
+    use crate::mm::{Access, Piece};
+    use crate::platform::Prot;
+
+    struct Opened(File);
+
+    impl Source for Opened {
+        fn fd(&self) -> i32 {
+            3
+        }
+
+        fn read_at(&self, offset: u64, to: &mut [u8]) -> Result<usize, Errno> {
+            // In small steps, as a file may be read.
+            let step = to.len().min(100);
+            self.0.read_at(&mut to[..step], offset).map_err(|_| Errno::EIO)
+        }
+    }
+
+    struct Bytes(Vec<u8>);
+
+    impl Source for Bytes {
+        fn fd(&self) -> i32 {
+            3
+        }
+
+        fn read_at(&self, offset: u64, to: &mut [u8]) -> Result<usize, Errno> {
+            let rest = usize::try_from(offset).ok().and_then(|at| self.0.get(at..)).unwrap_or(&[]);
+            let len = rest.len().min(to.len());
+            to[..len].copy_from_slice(&rest[..len]);
+            Ok(len)
+        }
+    }
+
+    /// A program with one segment of data and zeroes behind it, and nothing else.
+    fn small_program(kind: u16, vaddr: u64, file_len: u64, mem_len: u64) -> Vec<u8> {
+        let header = |bytes: &mut Vec<u8>, words: &[(u64, usize)]| {
+            for (value, len) in words {
+                bytes.extend(&value.to_le_bytes()[..*len]);
+            }
+        };
+        let mut bytes = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        header(&mut bytes, &[(u64::from(kind), 2), (62, 2), (1, 4), (vaddr + 120, 8), (64, 8), (0, 8), (0, 4)]);
+        header(&mut bytes, &[(64, 2), (56, 2), (1, 2), (0, 2), (0, 2), (0, 2)]);
+        header(&mut bytes, &[(1, 4), (7, 4), (0, 8), (vaddr, 8), (vaddr, 8), (file_len, 8), (mem_len, 8), (PAGE, 8)]);
+        bytes.resize(file_len as usize, 0xcc);
+        bytes
+    }
+
+    fn load_small(bytes: Vec<u8>) -> (AddressSpace, &'static TestPlatform, Result<LoadedImage, Errno>) {
+        let (mut space, platform) = fresh();
+        let loaded = Program::read(&Bytes(bytes)).and_then(|program| load(&mut space, &program, None));
+        check_books(&space, platform);
+        (space, platform, loaded)
+    }
+
+    #[test]
+    fn data_ends_and_zeroes_begin_within_a_page() {
+        let at = USER.start + (1 << 20);
+        let (mut space, platform, loaded) = load_small(small_program(2, at, 2 * PAGE + 8, 5 * PAGE));
+        let loaded = loaded.unwrap();
+        assert_eq!((loaded.base, loaded.entry, loaded.start_ip), (0, at + 120, at + 120));
+        assert_eq!((loaded.phdr, loaded.phnum, loaded.phent, loaded.interp_base), (at + 64, 1, 56, 0));
+        assert_eq!(platform.page(at + PAGE).map(|page| (page.source, page.prot)), Some(((3, PAGE), Prot::all())));
+        assert_eq!(word(&space, at + 2 * PAGE), Some(0xcccc_cccc_cccc_cccc));
+        assert_eq!(word(&space, at + 2 * PAGE + 8), Some(0));
+        assert_eq!(word(&space, at + 4 * PAGE), Some(0));
+        assert_eq!(space.regions().count(), 2);
+        assert_eq!((loaded.heap_start, space.brk(0)), (at + 5 * PAGE, at + 5 * PAGE));
+        // The kernel can reach all of it for forwarded calls.
+        let mut pieces = vec![];
+        assert_eq!(space.pieces(at, 5 * PAGE, Access::Write, &mut pieces), 5 * PAGE);
+        assert!(matches!(pieces[..], [Piece::Foreign { .. }, Piece::Frames { .. }]));
+    }
+
+    #[test]
+    fn data_that_fills_its_pages_and_programs_of_zeroes_only() {
+        let at = USER.start + (1 << 20);
+        let (space, _, loaded) = load_small(small_program(2, at, 2 * PAGE, 2 * PAGE));
+        assert_eq!((loaded.unwrap().heap_start, space.regions().count()), (at + 2 * PAGE, 1));
+        let (space, _, loaded) = load_small(small_program(2, at, 200, 201));
+        assert!(loaded.is_ok());
+        assert_eq!(space.regions().count(), 1);
+        assert_eq!(word(&space, at + 192), Some(0xcccc_cccc_cccc_cccc));
+        assert_eq!(word(&space, at + 200), Some(0));
+    }
+
+    #[test]
+    fn places_that_a_program_cannot_have() {
+        for at in [0, USER.end, USER.end - PAGE, 1 << 47, u64::MAX << 20] {
+            let (space, platform, loaded) = load_small(small_program(2, at, PAGE, 3 * PAGE));
+            assert_eq!(loaded.unwrap_err(), Errno::ENOMEM, "{at:x}");
+            assert_eq!((space.regions().count(), platform.pages()), (0, 0));
+        }
+        let (_, _, loaded) = load_small(small_program(3, 0, PAGE, 1 << 40));
+        assert_eq!(loaded.unwrap_err(), Errno::ENOMEM);
+    }
+
+    #[test]
+    fn a_real_program_and_its_linker() {
+        let Ok(file) = File::open("/bin/sh") else { return };
+        let program = Program::read(&Opened(file)).unwrap();
+        let path = String::from_utf8(program.interpreter().expect("a dynamic program").to_vec()).unwrap();
+        let linker = Program::read(&Opened(File::open(path).unwrap())).unwrap();
+        let (mut space, platform) = fresh();
+        let stack = space.map_stack(1 << 20).unwrap();
+        let loaded = load(&mut space, &program, Some(&linker)).unwrap();
+        check_books(&space, platform);
+        assert!(loaded.interp_base.is_multiple_of(PAGE) && loaded.interp_base < stack.start);
+        let prot_at = |addr: u64| space.regions().find(|vma| vma.range().contains(&addr)).map(|vma| vma.prot);
+        let runs = |addr| prot_at(addr).is_some_and(|prot| prot.contains(Prot::EXEC));
+        assert!(runs(loaded.entry) && runs(loaded.start_ip) && loaded.entry != loaded.start_ip);
+        assert!(prot_at(loaded.phdr).is_some());
+        assert!(loaded.heap_start > loaded.entry);
+        space.unmap_all();
+        assert_eq!(platform.pages(), 0);
+    }
+
+    #[test]
+    fn a_file_that_ends_too_early() {
+        let whole = small_program(2, USER.start, 2 * PAGE + 8, 5 * PAGE);
+        for len in [0, 63, 64, 119, 2 * PAGE as usize + 7] {
+            let cut = Program::read(&Bytes(whole[..len].to_vec()));
+            assert_eq!(cut.err(), Some(Errno::ENOEXEC), "{len}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_program_is_loaded_or_refused(changes in prop::collection::vec((0usize..120, any::<u8>()), 0..6), kind in 2u16..4) {
+            let mut bytes = small_program(kind, USER.start, PAGE + 100, 3 * PAGE);
+            for (at, byte) in changes {
+                bytes[at] = byte;
+            }
+            let (mut space, platform, _) = load_small(bytes);
+            space.unmap_all();
+            prop_assert_eq!(platform.pages(), 0);
+        }
+    }
+}

@@ -178,3 +178,130 @@ pub fn put(space: &mut AddressSpace, stack: &Range<u64>, contents: &Contents<'_>
     space.write_frames(initial.sp, &initial.bytes).map_err(|_| Errno::ENOMEM)?;
     Ok(initial.sp)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mm::tests::{check_books, fresh};
+
+    const TOP: u64 = 0x7fff_0000_0000;
+
+    fn strings(texts: &[&str]) -> Vec<Vec<u8>> {
+        texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+    }
+
+    /// Reads a stack as a program's start-up code would.
+    struct Reader<'a>(&'a InitialStack);
+
+    impl Reader<'_> {
+        fn word(&self, at: u64) -> u64 {
+            let at = (at - self.0.sp) as usize;
+            u64::from_le_bytes(self.0.bytes[at..at + 8].try_into().unwrap())
+        }
+
+        fn text(&self, at: u64) -> String {
+            let bytes = &self.0.bytes[(at - self.0.sp) as usize..];
+            let len = bytes.iter().position(|byte| *byte == 0).unwrap();
+            String::from_utf8(bytes[..len].to_vec()).unwrap()
+        }
+
+        /// The strings of a list of addresses, and where the list ends.
+        fn texts(&self, mut at: u64) -> (Vec<String>, u64) {
+            let mut texts = Vec::new();
+            while self.word(at) != 0 {
+                texts.push(self.text(self.word(at)));
+                at += 8;
+            }
+            (texts, at + 8)
+        }
+
+        fn auxiliary(&self, mut at: u64) -> Vec<(u32, u64)> {
+            let mut entries = Vec::new();
+            while self.word(at) != 0 {
+                entries.push((self.word(at) as u32, self.word(at + 8)));
+                at += 16;
+            }
+            entries
+        }
+    }
+
+    #[test]
+    fn a_program_finds_what_it_was_given() {
+        for env in [&["A=1"][..], &["A=1", "B="][..], &[][..]] {
+            let (args, env) = (strings(&["./a.out", "", "two words"]), strings(env));
+            let auxiliary = [(auxvec::AT_PAGESZ, PAGE), (auxvec::AT_SYSINFO_EHDR, 0), (auxvec::AT_UID, 0)];
+            let random = *b"0123456789abcdef";
+            let contents = Contents { args: &args, env: &env, path: b"/bin/prog", random, auxiliary: &auxiliary };
+            let stack = build(TOP, 8 << 20, &contents).unwrap();
+            assert!(stack.sp.is_multiple_of(16));
+            assert_eq!(stack.sp + stack.bytes.len() as u64, TOP);
+            let reader = Reader(&stack);
+            assert_eq!(reader.word(stack.sp), 3);
+            let (seen_args, at) = reader.texts(stack.sp + 8);
+            let (seen_env, at) = reader.texts(at);
+            assert_eq!(strings(&seen_args.iter().map(String::as_str).collect::<Vec<_>>()), args);
+            assert_eq!(strings(&seen_env.iter().map(String::as_str).collect::<Vec<_>>()), env);
+            let entries = reader.auxiliary(at);
+            let value = |key| entries.iter().find(|entry| entry.0 == key).map(|entry| entry.1);
+            assert_eq!(entries.len(), 5, "no vDSO, no entry");
+            assert_eq!((value(auxvec::AT_PAGESZ), value(auxvec::AT_UID)), (Some(PAGE), Some(0)));
+            assert_eq!(reader.text(value(auxvec::AT_EXECFN).unwrap()), "/bin/prog");
+            assert_eq!(reader.text(value(auxvec::AT_PLATFORM).unwrap()), "x86_64");
+            let random_at = (value(auxvec::AT_RANDOM).unwrap() - stack.sp) as usize;
+            assert_eq!(stack.bytes[random_at..random_at + 16], random);
+            assert_eq!(reader.word(TOP - 8), 0);
+        }
+    }
+
+    #[test]
+    fn arguments_lie_in_one_piece_and_in_order() {
+        // Programs that change their title write over them from the first on.
+        let (args, env) = (strings(&["one", "two"]), strings(&["E=3"]));
+        let contents = Contents { args: &args, env: &env, path: b"p", random: [0; 16], auxiliary: &[] };
+        let stack = build(TOP, 8 << 20, &contents).unwrap();
+        let reader = Reader(&stack);
+        let first = reader.word(stack.sp + 8);
+        let at = (first - stack.sp) as usize;
+        assert_eq!(&stack.bytes[at..at + 14], b"one\0two\0E=3\0p\0");
+    }
+
+    #[test]
+    fn too_long() {
+        let build_with = |args: &[Vec<u8>], stack_len| {
+            let contents = Contents { args, env: &[], path: b"p", random: [0; 16], auxiliary: &[] };
+            build(TOP, stack_len, &contents).map(drop)
+        };
+        assert_eq!(build_with(&[vec![b'a'; MAX_STRING - 1]], 8 << 20), Ok(()));
+        assert_eq!(build_with(&[vec![b'a'; MAX_STRING]], 8 << 20), Err(Errno::E2BIG));
+        let many = vec![vec![b'a'; 1023]; 2000];
+        assert_eq!(build_with(&many, 8 << 20), Ok(()));
+        assert_eq!(build_with(&many, 4 << 20), Err(Errno::E2BIG));
+        assert_eq!(build_with(&many[..100], 4096), Ok(()), "so much is always allowed");
+        let many = vec![vec![b'a'; 1023]; 7000];
+        assert_eq!(build_with(&many, 1 << 30), Err(Errno::E2BIG));
+    }
+
+    #[test]
+    fn the_stack_lies_at_the_top_and_is_filled_as_it_grows() {
+        let (mut space, platform) = fresh();
+        let stack = space.map_stack(stack_bytes(8 << 20)).unwrap();
+        assert_eq!(stack.end - stack.start, 8 << 20);
+        assert_eq!(platform.pages(), 0);
+        let args = strings(&["a"]);
+        let contents = Contents { args: &args, env: &[], path: b"p", random: [7; 16], auxiliary: &[] };
+        let sp = put(&mut space, &stack, &contents).unwrap();
+        assert!(sp < stack.end && sp > stack.end - 1024);
+        let expected = build(stack.end, 8 << 20, &contents).unwrap();
+        assert_eq!(crate::mm::tests::word(&space, sp), Some(1));
+        assert_eq!(sp, expected.sp);
+        check_books(&space, platform);
+    }
+
+    #[test]
+    fn limits_become_sizes() {
+        assert_eq!(stack_bytes(8 << 20), 8 << 20);
+        assert_eq!(stack_bytes(u64::MAX), STACK.end);
+        assert_eq!(stack_bytes(0), STACK.start);
+        assert_eq!(stack_bytes((8 << 20) + 1), 8 << 20);
+    }
+}

@@ -17,6 +17,8 @@ const MAX_TRANSFER: u64 = 0x7fff_f000;
 /// `UIO_MAXIOV`
 const MAX_IOVECS: u64 = 1024;
 
+const GETGROUPS: u32 = 115;
+
 /// Forwards a call of the program.
 pub fn forward(row: &'static Call, args: [u64; 6]) -> SysResult {
     let result = if special::is_special(row.nr) {
@@ -74,6 +76,13 @@ fn buffer(
             let count = u64::from(args[arg as usize] as u32);
             if count > i32::MAX as u64 {
                 return Err(Errno::EINVAL);
+            }
+            if direction == Direction::Out {
+                // Linux looks at the range at once, except where it does not fill it at once.
+                if nr != GETGROUPS {
+                    user::check(at, count * u64::from(unit))?;
+                }
+                return request.counted_array(index, at, count, u64::from(unit));
             }
             request.structure(index, at, count * u64::from(unit), direction)
         }

@@ -229,6 +229,8 @@ fn interrupt_program(
     (frame.r12, frame.r13, frame.r14, frame.r15) = (c.r12, c.r13, c.r14, c.r15);
     (frame.rdi, frame.rsi, frame.rbp, frame.rbx) = (c.rdi, c.rsi, c.rbp, c.rbx);
     (frame.rdx, frame.rax, frame.rcx, frame.rflags) = (c.rdx, c.rax, c.rcx, c.rflags);
+    // cs is the lowest of the four segment words, ss the highest.
+    (frame.cs, frame.ss) = (c.segments & 0xffff, c.segments >> 48);
     // SAFETY: the frame of the thread that was interrupted in the program: nobody else uses
     // it. The host's fpstate is valid, its size is told in itself.
     unsafe {

@@ -137,7 +137,7 @@ impl SigContext {
             rip,
             rsp,
             rflags,
-            cs: 0,
+            cs: u64::from(self.segments[0]),
             ss: 0,
         };
         frame.sanitise();
