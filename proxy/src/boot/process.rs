@@ -224,11 +224,11 @@ fn inherited_signals() -> (u64, u64) {
 fn become_cell(region: &Region, loaded: &Loaded, layout: Layout, name: &CString) -> ! {
     const RSEQ_SIGNATURE: u32 = 0x5305_3053;
     const RSEQ_UNREGISTER: i32 = 1;
-    const ALL_SIGNALS: u64 = u64::MAX;
+    let all_signals = u64::MAX;
     // SAFETY: system calls on the child's own state. The restartable sequence of glibc lies in
     // memory that the kernel is about to unmap, so it is given up first.
     unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const ALL_SIGNALS, ptr::null::<u64>(), 8);
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all_signals, ptr::null::<u64>(), 8);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         libc::setpgid(0, 0);
         libc::prctl(libc::PR_SET_NAME, name.as_ptr());

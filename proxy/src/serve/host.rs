@@ -93,9 +93,9 @@ impl<'m> Arg<'m> {
         Arg::pointer((&raw mut message.header).cast())
     }
 
-    /// A `struct ifconf` whose buffer is a piece of the cell's memory.
+    /// A `struct ifconf` with its buffer.
     pub fn interfaces(interfaces: &'m mut Interfaces) -> Self {
-        Arg::pointer((&raw mut interfaces.0).cast())
+        Arg::pointer((&raw mut interfaces.question).cast())
     }
 }
 
@@ -206,24 +206,34 @@ impl Message {
     }
 }
 
-/// `struct ifconf` (netdevice(7)).
+/// `struct ifconf` (netdevice(7)) and its buffer.
 #[derive(Debug)]
-pub struct Interfaces(libc::ifconf);
+pub struct Interfaces {
+    question: libc::ifconf,
+    list: Vec<u8>,
+}
 
 impl Interfaces {
-    /// Room for the answer in the cell's memory, or, with `None`, the question how much is needed.
-    pub fn new(region: &Region, room: Option<(u64, u32)>) -> Option<Self> {
-        let (at, len) = match room {
-            Some((offset, len)) => (region.bytes(offset, u64::from(len))?, len),
-            None => (std::ptr::null_mut(), 0),
-        };
-        let union = libc::__c_anonymous_ifc_ifcu { ifcu_buf: at.cast() };
-        Some(Interfaces(libc::ifconf { ifc_len: len as i32, ifc_ifcu: union }))
+    /// With room for the list, or, with `None`, the question how much is needed.
+    pub fn new(room: Option<usize>) -> Self {
+        let list = vec![0; room.unwrap_or(0)];
+        let ifc_ifcu = libc::__c_anonymous_ifc_ifcu { ifcu_buf: std::ptr::null_mut() };
+        let mut interfaces = Interfaces { question: libc::ifconf { ifc_len: list.len() as i32, ifc_ifcu }, list };
+        if room.is_some() {
+            interfaces.question.ifc_ifcu.ifcu_buf = interfaces.list.as_mut_ptr().cast();
+        }
+        interfaces
     }
 
     /// Bytes that were filled or are needed.
     pub fn len(&self) -> i32 {
-        self.0.ifc_len
+        self.question.ifc_len
+    }
+
+    /// The list.
+    pub fn filled(&self) -> &[u8] {
+        let len = usize::try_from(self.question.ifc_len).unwrap_or(0);
+        &self.list[..len.min(self.list.len())]
     }
 }
 

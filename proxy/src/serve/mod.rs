@@ -27,8 +27,16 @@ mod call;
 mod cancel;
 mod descriptors;
 mod dispatch;
+mod events;
+mod files;
 mod host;
+mod limits;
+mod messages;
+mod paths;
 mod pool;
+mod processes;
+mod requests;
+mod sockets;
 #[cfg(test)]
 mod tests;
 

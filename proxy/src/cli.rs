@@ -1,0 +1,308 @@
+//! What the user types.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::str::FromStr;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::node::cpus::{BadList, CpuSet};
+
+/// Runs unmodified Linux programs on cores that are silent.
+#[derive(Debug, Parser)]
+#[command(name = "tacet", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs a program in a cell of its own
+    Run(Run),
+    /// Lists the cells of this node
+    Ps,
+    /// Gives back what dead cells left behind
+    Reclaim,
+}
+
+const STATUSES: &str = "\
+Exit status: that of the program; its death by a signal becomes the death of tacet by the same \
+signal. Otherwise 2 for wrong usage, 70 when the kernel of the cell failed, 125 when tacet could \
+not give what was asked for, 126 for a program that can't be executed, 127 for one that is not \
+there.";
+
+/// `tacet run`.
+#[derive(Debug, Args)]
+#[command(after_help = STATUSES)]
+pub struct Run {
+    /// How the cell is set apart from Linux
+    #[arg(long, value_enum, default_value_t = Platform::Auto, value_name = "PLATFORM")]
+    pub platform: Platform,
+
+    /// Cores of the cell: how many (4), or which (0,2-3; core 1 alone is 1-1). Left out: this
+    /// rank's share of the node
+    #[arg(long, value_name = "N|LIST")]
+    pub cores: Option<Cores>,
+
+    /// Memory of the cell, at most: bytes, or with K, M, G, T, or % of what the node has. Left
+    /// out: this rank's share of the node
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
+
+    /// NUMA node of cores and memory
+    #[arg(long, default_value_t = NumaChoice::Auto, value_name = "auto|N")]
+    pub numa: NumaChoice,
+
+    /// Tells on stderr, after the end, what the cell's cores were asked to do
+    #[arg(long)]
+    pub stats: bool,
+
+    /// Tells what the cell would get, takes nothing and runs nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// How much to tell on stderr about what is decided
+    #[arg(long, value_enum, default_value_t = Level::Warn, value_name = "LEVEL")]
+    pub log: Level,
+
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    pub command: Vec<OsString>,
+}
+
+/// A platform by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Platform {
+    /// The best that the node offers and allows
+    Auto,
+    /// A Linux process with pinned threads, fenced by seccomp
+    Process,
+    /// Bare cores taken out of Linux
+    Partition,
+    /// A virtual machine with pinned processors
+    Kvm,
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Platform::Auto => "auto",
+            Platform::Process => "process",
+            Platform::Partition => "partition",
+            Platform::Kvm => "kvm",
+        })
+    }
+}
+
+/// How much is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Cores as the user asks for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cores {
+    /// So many, of Tacet's choice.
+    Count(u32),
+    /// Exactly these.
+    List(CpuSet),
+}
+
+/// A text that asks for no cores.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadCores {
+    /// A count of zero or an empty list.
+    #[error("a cell has at least one core")]
+    None,
+    /// Not a count and not a list either.
+    #[error(transparent)]
+    List(#[from] BadList),
+}
+
+impl FromStr for Cores {
+    type Err = BadCores;
+
+    fn from_str(text: &str) -> Result<Self, BadCores> {
+        let cores = match text.parse() {
+            Ok(count) => Cores::Count(count),
+            Err(_) => Cores::List(text.parse()?),
+        };
+        match &cores {
+            Cores::Count(0) => Err(BadCores::None),
+            Cores::List(list) if list.is_empty() => Err(BadCores::None),
+            _ => Ok(cores),
+        }
+    }
+}
+
+/// An amount of memory as the user asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Bytes.
+    Bytes(u64),
+    /// Hundredths of what the node has.
+    Percent(u8),
+}
+
+/// A text that is not a size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a size such as 512M, 2G or 50%")]
+pub struct BadSize(String);
+
+impl FromStr for Size {
+    type Err = BadSize;
+
+    fn from_str(text: &str) -> Result<Self, BadSize> {
+        let bad = || BadSize(text.to_owned());
+        if let Some(percent) = text.strip_suffix('%') {
+            let percent = percent.parse().ok().filter(|percent| (1..=100).contains(percent));
+            return percent.map(Size::Percent).ok_or_else(bad);
+        }
+        let shift = match text.chars().last().map(|letter| letter.to_ascii_uppercase()) {
+            Some('K') => 10,
+            Some('M') => 20,
+            Some('G') => 30,
+            Some('T') => 40,
+            _ => 0,
+        };
+        let digits = if shift == 0 { text } else { &text[..text.len() - 1] };
+        let number: u64 = digits.parse().map_err(|_| bad())?;
+        let bytes = number.checked_mul(1 << shift).filter(|bytes| *bytes > 0);
+        bytes.map(Size::Bytes).ok_or_else(bad)
+    }
+}
+
+/// A NUMA node, or the one where the cores are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NumaChoice {
+    /// Where the cores are.
+    Auto,
+    /// This one.
+    Node(u32),
+}
+
+/// A text that names no NUMA node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither `auto` nor the number of a NUMA node")]
+pub struct BadNuma(String);
+
+impl FromStr for NumaChoice {
+    type Err = BadNuma;
+
+    fn from_str(text: &str) -> Result<Self, BadNuma> {
+        match text {
+            "auto" => Ok(NumaChoice::Auto),
+            number => number.parse().map(NumaChoice::Node).map_err(|_| BadNuma(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for NumaChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NumaChoice::Auto => f.write_str("auto"),
+            NumaChoice::Node(id) => write!(f, "{id}"),
+        }
+    }
+}
+
+/// clap's many lines about wrong usage as the one line that Tacet's errors have.
+pub fn one_line(error: &clap::Error) -> String {
+    let text = match error.kind() {
+        // clap answers with the whole help.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a subcommand is missing".to_owned(),
+        _ => error.render().to_string(),
+    };
+    let paragraphs = text.split("\n\n").take_while(|part| !part.starts_with("Usage:"));
+    let said: Vec<&str> = paragraphs.flat_map(str::lines).map(str::trim).filter(|line| !line.is_empty()).collect();
+    let said = said.join(" ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said).trim_end_matches('.');
+    format!("wrong usage: {said}; see `tacet --help` and `tacet run --help`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn run(words: &[&str]) -> Run {
+        match Cli::try_parse_from([&["tacet", "run"], words].concat()).expect("right usage").command {
+            Command::Run(run) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn wrong(words: &[&str]) -> String {
+        let error = Cli::try_parse_from([&["tacet"], words].concat()).expect_err("wrong usage");
+        assert_eq!(error.exit_code(), 2);
+        one_line(&error)
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_program_takes_all_that_follows() {
+        let parsed = run(&["--cores", "2", "--", "./a.out", "--stats", "-x", "--"]);
+        assert_eq!(parsed.command, ["./a.out", "--stats", "-x", "--"]);
+        assert!(!parsed.stats && parsed.cores == Some(Cores::Count(2)));
+        assert_eq!(run(&["./a.out", "--stats"]).command, ["./a.out", "--stats"]);
+        assert_eq!(run(&["--", "--stats"]).command, ["--stats"]);
+    }
+
+    #[test]
+    fn counts_and_lists_of_cores() {
+        let list = |text: &str| Cores::List(text.parse().expect("a list"));
+        for (text, cores) in [("4", Cores::Count(4)), ("0,2-3", list("0,2-3")), ("1-1", list("1")), ("1,", list("1"))] {
+            assert_eq!(text.parse(), Ok(cores));
+        }
+        for text in ["0", "", ",", "zero", "3-1", "-2"] {
+            assert!(text.parse::<Cores>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [("4096", 4096), ("2k", 2048), ("512M", 512 << 20), ("2G", 2 << 30), ("999T", 999 << 40)] {
+            assert_eq!(text.parse(), Ok(Size::Bytes(bytes)));
+        }
+        assert_eq!("50%".parse(), Ok(Size::Percent(50)));
+        for text in ["", "M", "0", "0G", "0%", "101%", "lots", "1.5G", "-1", "99999999T", "1é"] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numa_nodes() {
+        assert_eq!("auto".parse(), Ok(NumaChoice::Auto));
+        assert_eq!("3".parse(), Ok(NumaChoice::Node(3)));
+        assert!("north".parse::<NumaChoice>().is_err());
+    }
+
+    #[test]
+    fn wrong_usage_is_one_line_that_names_it() {
+        for (words, named) in [
+            (&["run", "--cores", "zero", "x"][..], "--cores"),
+            (&["run", "--no-such-option", "x"], "--no-such-option"),
+            (&["run", "--platform", "toaster", "x"], "toaster"),
+            (&["run"], "PROGRAM"),
+            (&["doctor"], "doctor"),
+            (&[], "subcommand"),
+        ] {
+            let line = wrong(words);
+            assert!(line.contains(named) && !line.contains('\n') && line.len() < 300, "{line}");
+        }
+    }
+}

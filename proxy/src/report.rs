@@ -1,0 +1,201 @@
+//! What is told about a cell: before it starts, instead of starting it, and after its end.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use shm_ipc::control::{CAUSES, Cause};
+use shm_ipc::layout::Layout;
+use shm_ipc::region::Region;
+
+use crate::exec::Program;
+use crate::node::Node;
+use crate::reserve::ledger::Entry;
+use crate::reserve::memory::human;
+use crate::reserve::{LargePages, Plan};
+use crate::sys::Binding;
+
+/// Why no better platform than `process` was taken.
+const NO_BETTER: &str = "partition and kvm are not built yet in this version";
+
+/// Columns of text, each as wide as its widest cell.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+fn cores(plan: &Plan) -> String {
+    format!("{} ({})", plan.cores.cell, plan.cores.reason)
+}
+
+fn service(plan: &Plan) -> String {
+    match plan.cores.is_shared_with_proxy {
+        true => format!("{}: shared with the cell, so both give way instead of polling", plan.cores.service),
+        false => format!("{}: the proxy polls for {} µs before it sleeps", plan.cores.service, plan.spin().as_micros()),
+    }
+}
+
+fn numa(plan: &Plan) -> String {
+    match (plan.binding, plan.cores.numa) {
+        (Some((id, Binding::Strict)), _) => format!("{id} only"),
+        (Some((id, Binding::Preferred)), _) => format!("{id} while it has some"),
+        (None, Some(id)) => format!("{id}, the only one"),
+        (None, None) => "where each page is touched first: the cores lie on several".to_owned(),
+    }
+}
+
+fn large_pages(plan: &Plan) -> &'static str {
+    match plan.large_pages {
+        LargePages::Given => "transparent ones",
+        LargePages::AfterChange => "transparent ones, by changing shmem_enabled to advise while cells live",
+        LargePages::None => "none: Linux gives none to shared memory (shmem_enabled), and only root may change that",
+    }
+}
+
+fn rank(plan: &Plan) -> String {
+    let Some(rank) = &plan.rank else { return "none: no launcher".to_owned() };
+    let global = rank.global.map_or(String::new(), |global| format!("{global}, "));
+    format!("{global}local {} of {}, from {}", rank.local, rank.local_size, rank.launcher)
+}
+
+/// What is decided, for `--log info`.
+pub fn log(plan: &Plan) {
+    tracing::info!("platform process; {NO_BETTER}");
+    tracing::info!("rank {}", rank(plan));
+    tracing::info!("cores {}", cores(plan));
+    if !plan.cores.shared_with_cells.is_empty() {
+        tracing::info!("cores {} are those of other cells too: neither is silent", plan.cores.shared_with_cells);
+    }
+    tracing::info!("service cores {}", service(plan));
+    tracing::info!("memory up to {} from NUMA node {}", human(plan.memory), numa(plan));
+    tracing::info!("large pages: {}", large_pages(plan));
+}
+
+/// What a run would get.
+pub fn rehearsal(plan: &Plan, node: &Node, program: &Program) -> String {
+    let pools: Vec<String> =
+        node.large_pages.pools.iter().map(|pool| format!("{} of {}", pool.free, human(pool.page))).collect();
+    let pools = if pools.is_empty() { "none".to_owned() } else { pools.join(", ") };
+    table(&[
+        row(["program", &program.path.display().to_string()]),
+        row(["rank", &rank(plan)]),
+        row(["platform", &format!("process ({NO_BETTER})")]),
+        row(["cores", &cores(plan)]),
+        row(["service cores", &service(plan)]),
+        row(["NUMA node", &numa(plan)]),
+        row(["memory", &format!("up to {}", human(plan.memory))]),
+        row(["large pages", large_pages(plan)]),
+        row(["reserved large pages", &format!("{pools} free, not used by this platform")]),
+        row(["FSGSBASE", if node.has_fsgsbase { "yes" } else { "no: thread switches cost a system call" }]),
+    ])
+}
+
+/// A cell after its end.
+#[derive(Debug)]
+pub struct Ended<'e> {
+    /// What it got.
+    pub plan: &'e Plan,
+    /// Its process.
+    pub pid: libc::pid_t,
+    /// Bytes of its memory that were touched, where Linux says.
+    pub touched: Option<u64>,
+    /// From boot to end.
+    pub time: Duration,
+    /// Its memory.
+    pub region: Region,
+    /// What lies where in it.
+    pub layout: Layout,
+}
+
+/// `--stats`: what each core was asked to do, by cause.
+pub fn statistics(ended: &Ended) -> String {
+    let Ended { plan, pid, touched, time, region, layout } = ended;
+    let touched = touched.map_or("an unknown part".to_owned(), human);
+    let mut text = format!(
+        "tacet: cell {pid}: platform process, cores {}, memory {touched} of {} touched, {:.3} s\n",
+        plan.cores.cell,
+        human(plan.memory),
+        time.as_secs_f64(),
+    );
+    let mut rows = vec![[vec!["core".to_owned()], Cause::ALL.map(|cause| cause.name().to_owned()).to_vec()].concat()];
+    let mut sums = [0_u64; CAUSES];
+    for (index, cpu) in (0..layout.cores).zip(plan.cores.cell.iter()) {
+        let block = layout.core_block(region, index);
+        let counts = Cause::ALL.map(|cause| block.map_or(0, |block| block.counted(cause)));
+        for (sum, count) in sums.iter_mut().zip(counts) {
+            *sum = sum.wrapping_add(count);
+        }
+        rows.push([vec![cpu.to_string()], counts.map(|count| count.to_string()).to_vec()].concat());
+    }
+    if layout.cores > 1 {
+        rows.push([vec!["all".to_owned()], sums.map(|sum| sum.to_string()).to_vec()].concat());
+    }
+    // Causes down, cores across: most cells have fewer cores than there are causes.
+    let _ = write!(text, "{}", table(&transposed(&rows)));
+    text
+}
+
+fn transposed(rows: &[Vec<String>]) -> Vec<Vec<String>> {
+    let columns = rows.first().map_or(0, Vec::len);
+    (0..columns).map(|column| rows.iter().map(|row| row[column].clone()).collect()).collect()
+}
+
+/// `tacet ps`.
+pub fn cells(entries: &[(Entry, bool)]) -> String {
+    let mut rows = vec![row(["CELL", "PID", "RANK", "PLATFORM", "CORES", "MEMORY", "STATE", "PROGRAM"])];
+    for (entry, is_dead) in entries {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        rows.push(row([
+            &entry.proxy.pid.to_string(),
+            &or_dash(entry.child.map(|child| child.pid.to_string())),
+            &or_dash(entry.rank.as_ref().map(|rank| rank.global.unwrap_or(rank.local).to_string())),
+            &entry.platform,
+            &entry.cores.to_string(),
+            &human(entry.memory),
+            if *is_dead { "dead" } else { "running" },
+            &entry.program.display().to_string(),
+        ]));
+    }
+    table(&rows)
+}
+
+/// `tacet reclaim`.
+pub fn reclaimed(entries: &[Entry]) -> String {
+    if entries.is_empty() {
+        return "nothing to give back\n".to_owned();
+    }
+    let line = |entry: &Entry| {
+        let settings: Vec<String> =
+            entry.settings.iter().map(|setting| format!(", {} (was {})", setting.path.display(), setting.old)).collect();
+        format!("gave back cell {}: cores {}{}\n", entry.proxy.pid, entry.cores, settings.concat())
+    };
+    entries.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_aligned() {
+        let rows = [row(["a", "long cell", ""]), row(["µµµ", "b", "c"])];
+        assert_eq!(table(&rows), "a    long cell\nµµµ  b          c\n");
+        assert_eq!(transposed(&rows)[1], ["long cell", "b"]);
+    }
+
+    #[test]
+    fn nothing_reclaimed() {
+        assert_eq!(reclaimed(&[]), "nothing to give back\n");
+    }
+}

@@ -1,0 +1,309 @@
+//! What a cell gets of the node: decided, written down, taken, and given back on drop.
+//!
+//! [`cores`] and [`memory`] decide, as pure functions; [`ledger`] keeps who holds what, so that
+//! proxies which start in the same moment share the node, and so that nothing is lost when one
+//! of them is killed.
+
+pub mod cores;
+pub mod ledger;
+pub mod memory;
+pub mod processes;
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cli::{NumaChoice, Run};
+use crate::launcher::{self, Rank};
+use crate::node::cpus::CpuSet;
+use crate::node::pages::{SHMEM_SETTING, Transparent};
+use crate::node::{Node, Unreadable};
+use crate::sys::Binding;
+use cores::{Assignment, Question};
+use ledger::{Holding, Ledger, LedgerError, Lease, Locked};
+use memory::human;
+
+/// How long a core or a worker polls before it sleeps, where neither takes time from the other:
+/// longer than a forwarded call that does not block, shorter than anyone notices.
+const SPIN: Duration = Duration::from_micros(20);
+
+/// Why a cell can't get what it was to have.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What Linux says about the machine.
+    #[error(transparent)]
+    Node(#[from] Unreadable),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// `--cores N` with too large a number.
+    #[error("--cores {asked}: this process may use {} cores ({there}); ask for fewer or widen the affinity mask", .there.len())]
+    TooManyCores {
+        /// How many.
+        asked: usize,
+        /// What there is.
+        there: CpuSet,
+    },
+    /// More cores than a cell can have.
+    #[error("a cell of {asked} cores: the most is {most} cores; use more cells")]
+    CellTooWide {
+        /// How many.
+        asked: usize,
+        /// How many could be.
+        most: usize,
+    },
+    /// `--cores LIST` with cores that are not there.
+    #[error("--cores: {cores} not online; the cores of this node are {online}")]
+    NotOnline {
+        /// Which.
+        cores: CpuSet,
+        /// Which are.
+        online: CpuSet,
+    },
+    /// `--cores LIST` with cores outside the affinity mask.
+    #[error("--cores: {cores} not in this process's affinity mask {allowed}; choose from the mask or widen it")]
+    NotAllowed {
+        /// Which.
+        cores: CpuSet,
+        /// Which are.
+        allowed: CpuSet,
+    },
+    /// `--numa` with a number that is not there.
+    #[error("--numa {id}: there is no such NUMA node; this machine has {there}")]
+    NoSuchNuma {
+        /// Which.
+        id: u32,
+        /// Which there are.
+        there: CpuSet,
+    },
+    /// `--numa` with a node on which we may not run.
+    #[error("--numa {id}: none of its cores is in this process's affinity mask {allowed}; choose another or widen the mask")]
+    NumaWithoutCores {
+        /// Which.
+        id: u32,
+        /// What is allowed.
+        allowed: CpuSet,
+    },
+    /// More memory than there is.
+    #[error("--memory {}: only {} of memory can be had; ask for less", human(*.asked), human(*.available))]
+    TooMuchMemory {
+        /// How much.
+        asked: u64,
+        /// How much there is.
+        available: u64,
+    },
+    /// Less memory than a cell can live on.
+    #[error("{} of memory: a cell needs at least {}; ask for more with --memory or use fewer cells", human(*.bytes), human(memory::LEAST))]
+    TooLittleMemory {
+        /// How much.
+        bytes: u64,
+    },
+}
+
+/// How the memory comes by large pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LargePages {
+    /// Linux gives them when asked.
+    Given,
+    /// Linux would, if a setting is changed while cells live.
+    AfterChange,
+    /// No.
+    None,
+}
+
+/// What a cell is to get.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Its cores, and those of its proxy.
+    pub cores: Assignment,
+    /// Bytes of memory, at most.
+    pub memory: u64,
+    /// The NUMA node of the memory, where there is a choice.
+    pub binding: Option<(u32, Binding)>,
+    /// Whether it comes in large pages.
+    pub large_pages: LargePages,
+    /// Which rank it is.
+    pub rank: Option<Rank>,
+}
+
+impl Plan {
+    /// How long an idle core polls its rings.
+    pub fn spin(&self) -> Duration {
+        if self.cores.is_shared_with_proxy { Duration::ZERO } else { SPIN }
+    }
+}
+
+/// What decides on a plan, besides other cells.
+#[derive(Debug)]
+pub struct Circumstances {
+    /// The machine.
+    pub node: Node,
+    /// Which rank this is.
+    pub rank: Option<Rank>,
+    launcher_affinity: Option<CpuSet>,
+    is_root: bool,
+}
+
+impl Circumstances {
+    /// Those of this process.
+    pub fn read() -> Result<Self, Error> {
+        let root = Path::new("/");
+        let rank = launcher::rank(|name| std::env::var(name).ok()).unwrap_or_else(|contradiction| {
+            tracing::warn!("{contradiction}");
+            None
+        });
+        let parent = std::os::unix::process::parent_id();
+        let launcher_affinity = rank.as_ref().and_then(|_| launcher::affinity_of_launcher(root, parent));
+        let is_root = nix::unistd::geteuid().is_root();
+        Ok(Circumstances { node: Node::read(root)?, rank, launcher_affinity, is_root })
+    }
+}
+
+/// Decides what a cell gets while others hold `leased`.
+pub fn plan(options: &Run, circumstances: &Circumstances, leased: &CpuSet) -> Result<Plan, Error> {
+    let Circumstances { node, rank, launcher_affinity, is_root } = circumstances;
+    let cores = cores::assign(&Question {
+        topology: &node.topology,
+        affinity: &node.affinity,
+        launcher_affinity: launcher_affinity.as_ref(),
+        rank: rank.as_ref(),
+        leased,
+        cores: options.cores.as_ref(),
+        numa: options.numa,
+    })?;
+    let binding = binding(node, options.numa, &cores)?;
+    let mut there = node.memory;
+    if let Some((numa, Binding::Strict)) = binding
+        && let Some(available) = node.topology.numa(numa).and_then(|numa| numa.available)
+    {
+        there.available = there.available.min(available);
+    }
+    let memory = memory::amount(options.memory, there, rank.as_ref().map_or(1, |rank| rank.local_size))?;
+    let large_pages = match node.large_pages.transparent {
+        Transparent::Given => LargePages::Given,
+        Transparent::SwitchedOff if *is_root => LargePages::AfterChange,
+        Transparent::SwitchedOff | Transparent::Refused => LargePages::None,
+    };
+    Ok(Plan { cores, memory, binding, large_pages, rank: rank.clone() })
+}
+
+/// Strictly where the user says; preferably where all the cores are; nowhere in particular,
+/// which leaves each page to the core that touches it first, when they lie on several nodes.
+fn binding(node: &Node, choice: NumaChoice, cores: &Assignment) -> Result<Option<(u32, Binding)>, Error> {
+    let there = node.topology.numa_ids();
+    match choice {
+        NumaChoice::Node(id) if !there.contains(id) => Err(Error::NoSuchNuma { id, there }),
+        _ if there.len() < 2 => Ok(None),
+        NumaChoice::Node(id) => Ok(Some((id, Binding::Strict))),
+        NumaChoice::Auto => Ok(cores.numa.map(|id| (id, Binding::Preferred))),
+    }
+}
+
+/// The cores that living cells hold.
+fn leased(locked: &Locked) -> Result<CpuSet, LedgerError> {
+    Ok(locked.living()?.iter().fold(CpuSet::default(), |all, entry| all.or(&entry.cores)))
+}
+
+/// What a run would get; takes nothing.
+pub fn rehearse(options: &Run, circumstances: &Circumstances) -> Result<Plan, Error> {
+    let leased = leased(&Ledger::open()?.lock()?)?;
+    plan(options, circumstances, &leased)
+}
+
+/// Decides what a cell gets and enters it into the ledger, all under the ledger's lock: of two
+/// proxies that start in the same moment, the second sees what the first has taken.
+pub fn reserve(options: &Run, circumstances: &Circumstances, program: &Path) -> Result<(Plan, Lease), Error> {
+    let ledger = Ledger::open()?;
+    let locked = ledger.lock()?;
+    for dead in locked.collect()? {
+        tracing::info!("gave back what the dead cell {} ({}) had left", dead.proxy.pid, dead.program.display());
+    }
+    let mut plan = plan(options, circumstances, &leased(&locked)?)?;
+    let mut lease = locked.enter(Holding {
+        program: program.to_owned(),
+        rank: plan.rank.clone(),
+        platform: "process".to_owned(),
+        cores: plan.cores.cell.clone(),
+        memory: plan.memory,
+    })?;
+    take_large_pages(&locked, &mut plan, &mut lease)?;
+    Ok((plan, lease))
+}
+
+/// Sees to it that the plan's large pages can be had. Also where Linux gives them already
+/// because of another cell's change: that change must last as long as this cell.
+fn take_large_pages(locked: &Locked, plan: &mut Plan, lease: &mut Lease) -> Result<(), LedgerError> {
+    let setting = Path::new("/").join(SHMEM_SETTING);
+    let is_lent = || Ok::<_, LedgerError>(locked.living()?.iter().flat_map(|entry| &entry.settings).any(|s| s.path == setting));
+    let must_change = plan.large_pages == LargePages::AfterChange || (plan.large_pages == LargePages::Given && is_lent()?);
+    if must_change {
+        plan.large_pages = if locked.change(lease, &setting, "advise")? { LargePages::Given } else { LargePages::None };
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::memory::Memory;
+    use crate::node::pages;
+    use crate::node::topology::tests::machine;
+    use clap::Parser;
+
+    fn circumstances(numa: u32) -> Circumstances {
+        let topology = machine(numa, 2, 1);
+        let node = Node {
+            affinity: topology.online.clone(),
+            topology,
+            memory: Memory { total: 8 << 30, available: 4 << 30 },
+            large_pages: pages::LargePages { transparent: Transparent::SwitchedOff, pools: Vec::new() },
+            has_fsgsbase: true,
+        };
+        Circumstances { node, rank: None, launcher_affinity: None, is_root: true }
+    }
+
+    fn planned(words: &[&str], circumstances: &Circumstances) -> Result<Plan, Error> {
+        let words = [&["tacet", "run"], words, &["x"]].concat();
+        let crate::cli::Command::Run(options) = crate::cli::Cli::parse_from(words).command else { panic!("not a run") };
+        plan(&options, circumstances, &CpuSet::default())
+    }
+
+    #[test]
+    fn memory_follows_the_cores() {
+        let two = circumstances(2);
+        let plan = |words: &[&str]| planned(words, &two).expect("possible").binding;
+        assert_eq!(plan(&["--cores", "2-3"]), Some((1, Binding::Preferred)));
+        assert_eq!(plan(&["--cores", "1-2"]), None, "cores on two nodes");
+        assert_eq!(plan(&["--cores", "0-1", "--numa", "1"]), Some((1, Binding::Strict)));
+        assert_eq!(planned(&["--numa", "0"], &circumstances(1)).expect("possible").binding, None, "no choice");
+    }
+
+    #[test]
+    fn a_strict_node_limits_the_memory() {
+        // The fixture's NUMA nodes have 1 GiB each.
+        let two = circumstances(2);
+        assert!(planned(&["--numa", "1", "--memory", "2G"], &two).is_err());
+        assert!(planned(&["--memory", "2G"], &two).is_ok());
+        assert!(planned(&["--numa", "1", "--memory", "1G"], &two).is_ok());
+    }
+
+    #[test]
+    fn a_numa_node_that_is_not_there() {
+        let line = planned(&["--numa", "7", "--cores", "0-0"], &circumstances(2)).expect_err("no node 7").to_string();
+        assert!(line.contains("--numa 7") && line.contains("0-1"), "{line}");
+    }
+
+    #[test]
+    fn only_root_changes_settings() {
+        let mut user = circumstances(1);
+        assert_eq!(planned(&[], &user).expect("possible").large_pages, LargePages::AfterChange);
+        user.is_root = false;
+        assert_eq!(planned(&[], &user).expect("possible").large_pages, LargePages::None);
+    }
+
+    #[test]
+    fn only_cores_of_its_own_let_a_proxy_spin() {
+        let one = circumstances(1);
+        assert_eq!(planned(&[], &one).expect("possible").spin(), Duration::ZERO);
+        assert_eq!(planned(&["--cores", "1"], &one).expect("possible").spin(), SPIN);
+    }
+}

@@ -1,0 +1,277 @@
+//! `tacet run`: reserve, boot, serve, report.
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use shm_ipc::control::{CellState, Exit, PANIC_BYTES};
+use shm_ipc::layout::Layout;
+use shm_ipc::region::Region;
+
+use crate::boot::process::{self as platform, Child};
+use crate::cli::{Platform, Run};
+use crate::descriptors::PrivateBand;
+use crate::error::Error;
+use crate::exec::{self, Program};
+use crate::reserve::ledger::Lease;
+use crate::reserve::memory::CellMemory;
+use crate::reserve::{self, Circumstances, LargePages, Plan};
+use crate::serve::{self, Fault, Server};
+use crate::{report, signals, sys};
+
+/// Runs the program; gives how it ended. `None` for a rehearsal, whose text goes to `say`.
+pub fn run(options: &Run, say: impl FnOnce(&str) -> Result<(), Error>) -> Result<Option<Exit>, Error> {
+    match options.platform {
+        Platform::Auto | Platform::Process => {}
+        other => return Err(Error::NotBuilt(other)),
+    }
+    let program = exec::find(&options.command, std::env::var_os("PATH").as_deref())?;
+    let circumstances = Circumstances::read()?;
+    if options.dry_run {
+        let plan = reserve::rehearse(options, &circumstances)?;
+        say(&report::rehearsal(&plan, &circumstances.node, &program))?;
+        return Ok(None);
+    }
+    let inherited = signals::hold().map_err(failed("hold signals back"))?;
+    let (plan, lease) = reserve::reserve(options, &circumstances, &program.path)?;
+    report::log(&plan);
+    let cell = Cell::boot(&plan, program, inherited)?;
+    let ended = cell.serve(lease)?;
+    if options.stats {
+        eprint!("{}", report::statistics(&ended.for_report(&plan)));
+    }
+    ended.verdict.map(Some)
+}
+
+fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |error| Error::System { what, error, advice: "see `ulimit -a`, and `--log debug` for what came before" }
+}
+
+/// A cell whose kernel has been started.
+struct Cell {
+    child: Child,
+    layout: Layout,
+    memory: CellMemory,
+    band: PrivateBand,
+    /// Standard error as it was: the program may do with its own what it likes.
+    stderr: OwnedFd,
+    plan: Plan,
+    exe: CString,
+    started: Instant,
+}
+
+/// A cell after its end.
+struct Ended {
+    verdict: Result<Exit, Error>,
+    pid: libc::pid_t,
+    touched: Option<u64>,
+    time: std::time::Duration,
+    region: Region,
+    layout: Layout,
+}
+
+impl Ended {
+    fn for_report<'e>(&self, plan: &'e Plan) -> report::Ended<'e> {
+        let Ended { pid, touched, time, region, layout, .. } = *self;
+        report::Ended { plan, pid, touched, time, region, layout }
+    }
+}
+
+fn c_string(text: OsString) -> CString {
+    // What came to us as arguments, environment or path has no zero byte within.
+    CString::new(text.into_vec()).unwrap_or_default()
+}
+
+fn environment() -> Vec<CString> {
+    let entry = |(mut name, value): (OsString, OsString)| {
+        name.push("=");
+        name.push(value);
+        c_string(name)
+    };
+    std::env::vars_os().map(entry).collect()
+}
+
+impl Cell {
+    fn boot(plan: &Plan, program: Program, inherited: signals::Inherited) -> Result<Self, Error> {
+        let started = Instant::now();
+        sys::run_on(plan.cores.service.iter()).map_err(failed("move to the service cores"))?;
+        let band = PrivateBand::establish()?;
+        let stderr = io::stderr().as_fd().try_clone_to_owned().map_err(failed("keep standard error"))?;
+        let stderr = band.adopt(stderr)?;
+        let file = band.adopt(program.file)?;
+        let exe = c_string(program.path.into_os_string());
+        let path = c_string(program.name.into_os_string());
+        let args: Vec<CString> = program.arguments.into_iter().map(c_string).collect();
+        let env = environment();
+        let cores: Vec<u32> = plan.cores.cell.iter().collect();
+        let layout = platform::layout(cores.len() as u32, &args, &env, &path, plan.memory)
+            .ok_or_else(|| failed("lay out the cell's memory")(io::ErrorKind::InvalidInput.into()))?;
+        let memory = CellMemory::take(layout.end, plan.binding, &band)?;
+        let large_pages = plan.large_pages == LargePages::Given;
+        let start = platform::Plan {
+            memory: memory.as_fd(),
+            layout,
+            cores: &cores,
+            program: file.as_fd(),
+            args: &args,
+            env: &env,
+            path: &path,
+            private_fds: band.range(),
+            spin: plan.spin(),
+            numa_node: plan.binding.map(|(id, _)| id).or(plan.cores.numa).unwrap_or(0),
+            large_pages,
+            name_unsupported: true,
+        };
+        let child = signals::as_inherited(inherited, || platform::start(&start))
+            .and_then(|started| started)
+            .map_err(failed("start the cell"))?;
+        if large_pages {
+            sys::advise_large_pages(&child.region, layout.frames, layout.frame_bytes())
+                .map_err(failed("ask for large pages for the cell's memory"))?;
+        }
+        // The kernel reads the program from it; it stays open for as long as this process.
+        std::mem::forget(file);
+        Ok(Cell { child, layout, memory, band, stderr, plan: plan.clone(), exe, started })
+    }
+
+    /// Serves it to its end. Whatever the outcome, nothing of it runs afterwards.
+    fn serve(self, lease: Lease) -> Result<Ended, Error> {
+        let lease = note_child(lease, self.child.pid).map_err(failed("start a thread"))?;
+        let served = self.begin().map_err(failed("serve the cell"));
+        if served.is_err() {
+            sys::kill(self.child.pid);
+        }
+        let waited = sys::wait_for(self.child.pid).map_err(failed("wait for the cell"))?;
+        let time = self.started.elapsed();
+        let fault = served.map(|(server, fault)| {
+            server.stop();
+            fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+        });
+        nix::unistd::dup2_stderr(&self.stderr).map_err(|errno| failed("restore standard error")(errno.into()))?;
+        // A thread that panicked has dropped the lease already.
+        drop(lease.join());
+        let verdict = fault.and_then(|fault| match fault {
+            Some(fault) => Err(Error::Served(fault)),
+            None => self.verdict(waited),
+        });
+        let (region, layout) = (self.child.region, self.layout);
+        Ok(Ended { verdict, pid: self.child.pid, touched: self.memory.touched().ok(), time, region, layout })
+    }
+
+    /// Starts all threads that serve it.
+    fn begin(&self) -> io::Result<(Server, Arc<Mutex<Option<Fault>>>)> {
+        signals::forward(self.child.pid)?;
+        let server = serve::serve(serve::Cell {
+            region: self.child.region,
+            layout: self.layout,
+            child: self.child.pid,
+            private_fds: self.band.range(),
+            exe: self.exe.clone(),
+            nofile: (self.band.limits().soft, self.band.limits().hard),
+            spin: self.plan.spin(),
+        })?;
+        let (faults, child) = (server.faults().clone(), self.child.pid);
+        let first = Arc::new(Mutex::new(None));
+        let keep = Arc::clone(&first);
+        thread::Builder::new().name("faults".into()).spawn(move || {
+            // The first tells; what follows from it does not matter.
+            if let Ok(fault) = faults.recv() {
+                *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+                sys::kill(child);
+            }
+        })?;
+        Ok((server, first))
+    }
+
+    fn verdict(&self, waited: Exit) -> Result<Exit, Error> {
+        let Some(control) = Layout::control(&self.child.region) else {
+            return Err(Error::KernelFailed("its memory has no control page".to_owned()));
+        };
+        let mut buffer = [0; PANIC_BYTES];
+        let panic = control.panic_message(&mut buffer);
+        verdict(control.state(), control.exit(), panic, waited)
+    }
+}
+
+/// How a cell ended, by what its kernel left in the control page and what Linux says of its
+/// process. Only SIGKILL can end it without the kernel's doing.
+fn verdict(state: Option<CellState>, exit: Option<Exit>, panic: &[u8], waited: Exit) -> Result<Exit, Error> {
+    match (state, exit, waited) {
+        (Some(CellState::Failed), ..) => Err(Error::KernelFailed(printable(panic))),
+        (Some(CellState::Exited), Some(exit), _) => Ok(exit),
+        (.., Exit::Signal(signal)) if i32::from(signal) == libc::SIGKILL => Ok(waited),
+        (.., Exit::Signal(signal)) => Err(Error::KernelFailed(format!("ended by signal {signal} without a word"))),
+        (.., Exit::Code(code)) => Err(Error::KernelFailed(format!("ended with status {code} without a word"))),
+    }
+}
+
+/// One line of what the other side left.
+fn printable(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.split(|letter: char| letter.is_control()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Notes the cell's process in the ledger, in a thread with a descriptor table of its own: the
+/// files that this opens for a moment must not take the numbers that the program expects.
+fn note_child(mut lease: Lease, child: libc::pid_t) -> io::Result<JoinHandle<Lease>> {
+    thread::Builder::new().name("ledger".into()).spawn(move || {
+        let noted = sys::leave_descriptors().map_err(|error| error.to_string());
+        let noted = noted.and_then(|()| lease.set_child(child.cast_unsigned()).map_err(|error| error.to_string()));
+        if let Err(error) = noted {
+            tracing::debug!("the ledger does not name the process {child}: {error}");
+        }
+        lease
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KILLED: Exit = Exit::Signal(9);
+
+    #[test]
+    fn the_kernel_says_how_the_program_ended() {
+        for exit in [Exit::Code(7), Exit::Signal(11)] {
+            let verdict = verdict(Some(CellState::Exited), Some(exit), b"", Exit::Code(0));
+            assert_eq!(verdict.expect("ended"), exit);
+        }
+    }
+
+    #[test]
+    fn a_cell_can_be_killed() {
+        for state in [Some(CellState::Booting), Some(CellState::Running), None] {
+            assert_eq!(verdict(state, None, b"", KILLED).expect("ended"), KILLED);
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_failed_is_quoted_in_one_line() {
+        let error = verdict(Some(CellState::Failed), Some(Exit::Code(0)), b"bad\npage \xff\x1b[1m\n", KILLED).expect_err("failed");
+        assert_eq!(error.status(), 70);
+        let line = error.to_string();
+        assert!(line.contains("failed: bad page \u{fffd} [1m;"), "{line}");
+    }
+
+    #[test]
+    fn an_end_without_a_word_is_the_kernels_failure() {
+        for (state, exit, waited) in [
+            (Some(CellState::Running), None, Exit::Signal(11)),
+            (Some(CellState::Booting), None, Exit::Code(125)),
+            (Some(CellState::Exited), None, Exit::Code(0)),
+            (None, Some(Exit::Code(0)), Exit::Code(0)),
+        ] {
+            assert_eq!(verdict(state, exit, b"", waited).expect_err("failed").status(), 70);
+        }
+    }
+
+    #[test]
+    fn strings_of_the_environment() {
+        assert_eq!(c_string("a b".into()), c"a b".to_owned());
+        assert!(environment().iter().all(|entry| entry.as_bytes().contains(&b'=')));
+    }
+}

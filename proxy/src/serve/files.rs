@@ -1,0 +1,202 @@
+//! Calls on open files: reading, writing, opening and closing.
+//!
+//! Whether a transfer can block depends on the file. On files and memory devices it can't wait
+//! for anybody, and only a large one is worth another leader; sockets have non-blocking forms of
+//! their own (`sockets`); for all else O_NONBLOCK decides, since looking first and reading then
+//! would block when another process takes the data in between.
+
+use super::arguments::{Arguments, vectors};
+use super::call::Call;
+use super::descriptors::Kind;
+use super::host::{self, Arg, Errno, Outcome};
+use super::sockets;
+
+/// A transfer within Linux of more than this many bytes takes longer than to change the leader.
+pub const LARGE_BYTES: u64 = 256 << 10;
+
+/// What a call transfers and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Into the program's memory.
+    Read,
+    /// Out of it.
+    Write,
+}
+
+/// read, write, pread64, pwrite64 and their vector forms. The payload is argument 1.
+pub fn transfer(call: &mut Call<'_, '_>, way: Way) -> Outcome {
+    let fd = call.fd(0)?;
+    let kind = call.kind(0)?;
+    let nr = i64::from(call.nr);
+    let plain = matches!(nr, libc::SYS_read | libc::SYS_write | libc::SYS_readv | libc::SYS_writev);
+    if kind == Kind::Socket && plain && sockets::fits(call, way) {
+        return sockets::transfer(call, fd, way);
+    }
+    let may_block = match kind {
+        Kind::Regular => call.len(1) > LARGE_BYTES,
+        Kind::Directory => false,
+        Kind::Socket | Kind::Other => !host::is_nonblocking(fd),
+    };
+    if let (Some(vector_nr), true) = (vector_form(nr), call.block.segments(1).len() > 1) {
+        let pieces = vectors(call, 1)?;
+        let (count, position) = (Arg::number(pieces.count()), number(call, 3));
+        let args = [number(call, 0), Arg::vectors(&pieces), count, position, Arg::null(), Arg::null()];
+        return call.make(vector_nr, &args, may_block);
+    }
+    let mut arguments = Arguments::new(call)?;
+    let args = arguments.args(call)?;
+    call.make(nr, &args, may_block)
+}
+
+/// The call that takes several pieces. preadv's position is the low half of a pair whose high
+/// half has no bits on a 64-bit machine.
+fn vector_form(nr: i64) -> Option<i64> {
+    match nr {
+        libc::SYS_read => Some(libc::SYS_readv),
+        libc::SYS_write => Some(libc::SYS_writev),
+        libc::SYS_pread64 => Some(libc::SYS_preadv),
+        libc::SYS_pwrite64 => Some(libc::SYS_pwritev),
+        _ => None,
+    }
+}
+
+/// close(2)
+pub fn close(call: &Call<'_, '_>) -> Outcome {
+    let fd = call.fd(0)?;
+    call.descriptors().forget(fd);
+    host::numbers(libc::SYS_close, &[i64::from(fd)])
+}
+
+/// close_range(2), around the proxy's own descriptors.
+pub fn close_range(call: &Call<'_, '_>) -> Outcome {
+    const UNSHARE: i64 = 2;
+    let (first, last, flags) = (call.word(0) as u32, call.word(1) as u32, call.int(2));
+    if first > last || i64::from(flags) & UNSHARE != 0 {
+        // The table is shared with the proxy and has to stay so.
+        return Err(Errno(libc::EINVAL));
+    }
+    let private = call.descriptors().private();
+    let (start, end) = (private.start as u32, private.end as u32);
+    let below = (first, last.min(start.wrapping_sub(1)), start > 0 && first < start);
+    let above = (first.max(end), last, last >= end);
+    let parts = if private.is_empty() { [(first, last, true), (0, 0, false)] } else { [below, above] };
+    for (first, last, any) in parts {
+        if any {
+            call.descriptors().forget_range(first, last);
+            host::numbers(libc::SYS_close_range, &[i64::from(first), i64::from(last), i64::from(flags)])?;
+        }
+    }
+    Ok(0)
+}
+
+/// dup2 and dup3. A target beyond the program's limit is refused as Linux does.
+pub fn duplicate_to(call: &Call<'_, '_>) -> Outcome {
+    let (old, new) = (call.fd(0)?, call.fd(1)?);
+    if u64::from(new as u32) >= call.descriptors().limit().0 {
+        return Err(Errno(libc::EBADF));
+    }
+    call.descriptors().forget(new);
+    host::numbers(i64::from(call.nr), &[i64::from(old), i64::from(new), i64::from(call.int(2))])
+}
+
+/// fcntl(2): the third argument is a number, or a structure when it came with one.
+pub fn fcntl(call: &mut Call<'_, '_>) -> Outcome {
+    const F_OFD_GETLK: i32 = 36;
+    const F_OFD_SETLK: i32 = 37;
+    const F_OFD_SETLKW: i32 = 38;
+    let fd = call.fd(0)?;
+    let command = call.int(1);
+    match command {
+        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => duplicate_from(call, fd, command),
+        libc::F_SETLKW => lock(call, command, libc::F_SETLK),
+        F_OFD_SETLKW => lock(call, command, F_OFD_SETLK),
+        libc::F_GETLK | libc::F_SETLK | F_OFD_GETLK | F_OFD_SETLK => structure(call, 32),
+        // F_SETOWN_EX, F_GETOWN_EX, and F_GET_RW_HINT to F_SET_FILE_RW_HINT
+        15 | 16 | 1035..=1038 => structure(call, 8),
+        // F_GETOWNER_UIDS, the one other command with a pointer
+        17 => Err(Errno(libc::EINVAL)),
+        _ => host::numbers(libc::SYS_fcntl, &[i64::from(fd), i64::from(command), call.word(2) as i64]),
+    }
+}
+
+fn structure(call: &Call<'_, '_>, len: u64) -> Outcome {
+    let mut bytes = call.copy_in(2, len)?;
+    let args = [number(call, 0), number(call, 1), Arg::output(&mut bytes), Arg::null(), Arg::null(), Arg::null()];
+    let result = call.inline(libc::SYS_fcntl, &args)?;
+    call.copy_out(2, 0, &bytes)?;
+    Ok(result)
+}
+
+fn number(call: &Call<'_, '_>, index: usize) -> Arg<'static> {
+    Arg::number(call.word(index))
+}
+
+fn duplicate_from(call: &Call<'_, '_>, fd: i32, command: i32) -> Outcome {
+    let least = call.word(2);
+    if least >= call.descriptors().limit().0 {
+        return Err(Errno(libc::EINVAL));
+    }
+    let new = host::numbers(libc::SYS_fcntl, &[i64::from(fd), i64::from(command), least as i64])?;
+    call.descriptors().admit(new)
+}
+
+/// Takes a lock, waiting for it only when it is held.
+fn lock(call: &mut Call<'_, '_>, waiting: i32, trying: i32) -> Outcome {
+    let bytes = call.structure::<32>(2)?;
+    let mut args = [Arg::null(); 6];
+    args[0] = number(call, 0);
+    args[1] = Arg::number(trying as u64);
+    args[2] = Arg::input(&bytes);
+    match call.inline(libc::SYS_fcntl, &args) {
+        Err(Errno(libc::EAGAIN | libc::EACCES)) => {
+            args[1] = Arg::number(waiting as u64);
+            call.blocking(libc::SYS_fcntl, &args)
+        }
+        done => done,
+    }
+}
+
+/// flock(2), waiting only when it has to.
+pub fn flock(call: &mut Call<'_, '_>) -> Outcome {
+    let (fd, operation) = (i64::from(call.fd(0)?), call.int(1));
+    let tried = host::numbers(libc::SYS_flock, &[fd, i64::from(operation | libc::LOCK_NB)]);
+    if tried == Err(Errno(libc::EWOULDBLOCK)) && operation & libc::LOCK_NB == 0 {
+        let mut args = [Arg::null(); 6];
+        args[0] = Arg::number(fd as u64);
+        args[1] = Arg::number(operation as u64);
+        return call.blocking(libc::SYS_flock, &args);
+    }
+    tried
+}
+
+/// A call that gives two descriptors through argument `at`: pipe, pipe2, socketpair.
+pub fn pair(call: &Call<'_, '_>, at: usize) -> Outcome {
+    if call.len(at) != 8 {
+        return Err(Errno(libc::EFAULT));
+    }
+    let mut bytes = [0; 8];
+    let mut args: [Arg<'_>; 6] = std::array::from_fn(|i| number(call, i));
+    args[at] = Arg::output(&mut bytes);
+    call.inline(i64::from(call.nr), &args)?;
+    let [first, second] = [0, 4].map(|at| i64::from(host::u32_at(&bytes, at)));
+    let (first_is, second_is) = (call.descriptors().admit(first), call.descriptors().admit(second));
+    if first_is.is_err() || second_is.is_err() {
+        // Whichever was refused is closed already.
+        for fd in [first_is, second_is].into_iter().flatten() {
+            let _ = host::numbers(libc::SYS_close, &[fd]);
+        }
+        return Err(Errno(libc::EMFILE));
+    }
+    call.copy_out(at, 0, &bytes)?;
+    Ok(0)
+}
+
+/// The kernel's own reading of the program's file, which is one of the proxy's descriptors.
+pub fn read_program(call: &mut Call<'_, '_>) -> Outcome {
+    let [segment] = call.block.segments(1) else { return Err(Errno(libc::EFAULT)) };
+    let len = segment.len.min(call.word(2));
+    let buffer = Arg::shared(&call.service.cell.region, segment.offset, len).ok_or(Errno(libc::EFAULT))?;
+    let [fd, _, _, offset, ..] = call.block.args.map(Arg::number);
+    let (len, none) = (Arg::number(len), Arg::null);
+    call.inline(libc::SYS_pread64, &[fd, buffer, len, offset, none(), none()])
+}

@@ -1,0 +1,185 @@
+//! Calls with paths: names that mean "myself", and opening.
+//!
+//! To Linux "myself" is the proxy; the program means the cell's process. So `/proc/self` and
+//! `/proc/thread-self` become `/proc/<pid>`, and `/proc/<pid>/exe`, which Linux would resolve to
+//! the proxy's file (the cell's process has executed nothing since it was cloned), becomes the
+//! program's.
+
+use std::ffi::{CStr, CString};
+
+use super::arguments::{Arguments, Slot};
+use super::call::Call;
+use super::host::{self, Arg, Errno, Outcome};
+
+/// Arguments of a call that are strings but not paths.
+fn is_plain_text(nr: i64, index: usize) -> bool {
+    match nr {
+        libc::SYS_symlink | libc::SYS_symlinkat | libc::SYS_memfd_create => index == 0,
+        libc::SYS_setxattr | libc::SYS_lsetxattr | libc::SYS_fsetxattr | libc::SYS_getxattr => index == 1,
+        libc::SYS_lgetxattr | libc::SYS_fgetxattr | libc::SYS_removexattr => index == 1,
+        libc::SYS_lremovexattr | libc::SYS_fremovexattr => index == 1,
+        libc::SYS_mq_open | libc::SYS_mq_unlink => true,
+        _ => false,
+    }
+}
+
+/// Whether the call, with the paths it has, follows a symbolic link at their end.
+fn follows(call: &Call<'_, '_>, nr: i64) -> bool {
+    let clear = |index: usize, flag: i32| call.int(index) & flag == 0;
+    match nr {
+        libc::SYS_open => clear(1, libc::O_NOFOLLOW),
+        libc::SYS_openat => clear(2, libc::O_NOFOLLOW),
+        libc::SYS_newfstatat | libc::SYS_utimensat => clear(3, libc::AT_SYMLINK_NOFOLLOW),
+        libc::SYS_statx => clear(2, libc::AT_SYMLINK_NOFOLLOW),
+        libc::SYS_fchownat => clear(4, libc::AT_SYMLINK_NOFOLLOW),
+        libc::SYS_faccessat2 => clear(3, libc::AT_SYMLINK_NOFOLLOW),
+        libc::SYS_creat | libc::SYS_stat | libc::SYS_access | libc::SYS_faccessat | libc::SYS_truncate => true,
+        libc::SYS_chmod | libc::SYS_fchmodat | libc::SYS_chown | libc::SYS_utime | libc::SYS_utimes => true,
+        libc::SYS_futimesat | libc::SYS_statfs | libc::SYS_getxattr | libc::SYS_listxattr => true,
+        libc::SYS_setxattr | libc::SYS_removexattr | libc::SYS_inotify_add_watch => true,
+        _ => false,
+    }
+}
+
+/// Rewrites the paths of a call that are about the program itself.
+pub fn translate(call: &Call<'_, '_>, arguments: &mut Arguments) -> Result<(), Errno> {
+    let nr = i64::from(call.nr);
+    let cell = &call.service.cell;
+    for index in 0..arguments.slots.len() {
+        let Slot::Text(text) = &arguments.slots[index] else { continue };
+        if is_plain_text(nr, index) {
+            continue;
+        }
+        let Some(rest) = own_proc(text, cell.child) else { continue };
+        if names_private(call, &rest) {
+            return Err(Errno(libc::ENOENT));
+        }
+        let path = if rest == b"exe" && follows(call, nr) { cell.exe.clone() } else { in_proc(cell.child, &rest)? };
+        arguments.slots[index] = Slot::Text(path);
+    }
+    Ok(())
+}
+
+/// What follows `/proc/<myself>` in a path, without the slash; `None` for any other path.
+fn own_proc(path: &CStr, child: libc::pid_t) -> Option<Vec<u8>> {
+    let bytes = path.to_bytes();
+    if !bytes.starts_with(b"/") {
+        return None;
+    }
+    let mut names = bytes.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
+    if names.next()? != b"proc" {
+        return None;
+    }
+    let process = names.next()?;
+    if process != b"self" && process != b"thread-self" && process != child.to_string().as_bytes() {
+        return None;
+    }
+    let mut rest = names.collect::<Vec<_>>().join(&b'/');
+    // A slash at the end asks for a directory.
+    if bytes.ends_with(b"/") && !rest.is_empty() {
+        rest.push(b'/');
+    }
+    Some(rest)
+}
+
+/// Whether the rest of a path in `/proc/<pid>` is about a descriptor of the proxy's own.
+fn names_private(call: &Call<'_, '_>, rest: &[u8]) -> bool {
+    let mut names = rest.split(|byte| *byte == b'/');
+    matches!(names.next(), Some(b"fd" | b"fdinfo"))
+        && names
+            .next()
+            .and_then(|name| std::str::from_utf8(name).ok()?.parse().ok())
+            .is_some_and(|fd| call.descriptors().is_private(fd))
+}
+
+fn in_proc(child: libc::pid_t, rest: &[u8]) -> Result<CString, Errno> {
+    let mut path = format!("/proc/{child}").into_bytes();
+    if !rest.is_empty() {
+        path.push(b'/');
+        path.extend_from_slice(rest);
+    }
+    CString::new(path).map_err(|_| Errno(libc::EINVAL))
+}
+
+/// readlink and readlinkat: the path is argument `at`, the buffer follows it.
+pub fn readlink(call: &mut Call<'_, '_>, at: usize) -> Outcome {
+    let mut arguments = Arguments::new(call)?;
+    let exe = &call.service.cell.exe;
+    let own = arguments.text(at).and_then(|path| own_proc(path, call.service.cell.child));
+    if own.as_deref() == Some(b"exe") {
+        let room = call.word(at + 2).min(call.len(at + 1)) as usize;
+        if room == 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+        let target = exe.to_bytes();
+        let len = target.len().min(room);
+        call.copy_out(at + 1, 0, &target[..len])?;
+        return Ok(len as i64);
+    }
+    translate(call, &mut arguments)?;
+    let args = arguments.args(call)?;
+    let len = call.inline(i64::from(call.nr), &args)?;
+    arguments.write_back(call)?;
+    Ok(len)
+}
+
+/// open, creat, openat and openat2. Opening a FIFO waits for its other end.
+pub fn open(call: &mut Call<'_, '_>) -> Outcome {
+    let nr = i64::from(call.nr);
+    let at = usize::from(matches!(nr, libc::SYS_openat | libc::SYS_openat2));
+    let flags = match nr {
+        libc::SYS_creat => libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC,
+        libc::SYS_openat2 => host::u64_at(&call.structure::<8>(2)?, 0) as i32,
+        _ => call.int(at + 1),
+    };
+    let mut arguments = Arguments::new(call)?;
+    translate(call, &mut arguments)?;
+    let may_block = may_wait(flags) && is_fifo(call, &arguments, at);
+    let args = arguments.args(call)?;
+    let fd = call.make(nr, &args, may_block)?;
+    call.descriptors().admit(fd)
+}
+
+/// Whether opening with these flags could wait for the other end of a FIFO.
+fn may_wait(flags: i32) -> bool {
+    let fresh = libc::O_CREAT | libc::O_EXCL;
+    let never = libc::O_NONBLOCK | libc::O_PATH | libc::O_DIRECTORY;
+    flags & never == 0 && flags & fresh != fresh && flags & libc::O_ACCMODE != libc::O_RDWR
+}
+
+fn is_fifo(call: &Call<'_, '_>, arguments: &Arguments, at: usize) -> bool {
+    let Some(path) = arguments.text(at) else { return false };
+    let directory = if at == 0 { libc::AT_FDCWD } else { call.int(0) };
+    let args = [Arg::number(directory as u64), Arg::text(path), Arg::null(), Arg::number(0), Arg::null(), Arg::null()];
+    host::file_type(libc::SYS_newfstatat, args, 2).is_ok_and(|file| file.mode & libc::S_IFMT == libc::S_IFIFO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rest(path: &CStr) -> Option<String> {
+        own_proc(path, 42).map(|rest| String::from_utf8(rest).expect("ASCII"))
+    }
+
+    #[test]
+    fn names_of_the_own_process() {
+        assert_eq!(rest(c"/proc/self/maps").as_deref(), Some("maps"));
+        assert_eq!(rest(c"//proc/./thread-self/fd/3").as_deref(), Some("fd/3"));
+        assert_eq!(rest(c"/proc/42/exe").as_deref(), Some("exe"));
+        assert_eq!(rest(c"/proc/self").as_deref(), Some(""));
+        assert_eq!(rest(c"/proc/self/fd/").as_deref(), Some("fd/"));
+        assert_eq!(rest(c"/proc/43/exe"), None);
+        assert_eq!(rest(c"/proc/selfish"), None);
+        assert_eq!(rest(c"proc/self"), None);
+    }
+
+    #[test]
+    fn only_fifos_without_their_other_end_wait() {
+        assert!(may_wait(libc::O_RDONLY));
+        assert!(may_wait(libc::O_WRONLY | libc::O_CREAT));
+        assert!(!may_wait(libc::O_RDWR));
+        assert!(!may_wait(libc::O_WRONLY | libc::O_NONBLOCK));
+        assert!(!may_wait(libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL));
+    }
+}

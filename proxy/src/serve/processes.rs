@@ -1,0 +1,103 @@
+//! Processes: groups, signals, other processes' memory, and being stopped.
+//!
+//! The program's process is the cell's child, but its place among other processes is the
+//! proxy's: the launcher waits for the proxy, the terminal's foreground group is the proxy's,
+//! and the child sits in a group of its own so that a terminal's signals reach it through the
+//! proxy only. Questions about the program's group and session are therefore about the proxy's.
+
+use super::arguments::vectors;
+use super::call::Call;
+use super::files::LARGE_BYTES;
+use super::host::{self, Arg, Errno, Outcome};
+
+/// Longest line that the kernel may have printed.
+const MOST_NOTICE: u64 = 4096;
+
+/// `struct iovec`
+const IOVEC: u64 = 16;
+
+/// `siginfo_t`
+const SIGINFO: usize = 128;
+
+/// getpgid, getsid, getpriority (pid at `at`), setpgid: "myself" is the proxy.
+pub fn of_process(call: &Call<'_, '_>, at: usize) -> Outcome {
+    let mut args: [i64; 3] = std::array::from_fn(|index| call.word(index) as i64);
+    if call.is_own(call.int(at)) {
+        args[at] = 0;
+    }
+    if i64::from(call.nr) == libc::SYS_setpgid && call.is_own(call.int(1)) {
+        args[1] = 0;
+    }
+    host::numbers(i64::from(call.nr), &args)
+}
+
+/// getpriority(2): only its PRIO_PROCESS is about a process.
+pub fn getpriority(call: &Call<'_, '_>) -> Outcome {
+    const PRIO_PROCESS: i32 = 0;
+    if call.int(0) == PRIO_PROCESS {
+        return of_process(call, 1);
+    }
+    host::numbers(libc::SYS_getpriority, &[call.word(0) as i64, call.word(1) as i64])
+}
+
+/// process_vm_readv and process_vm_writev: local pieces in span 1, the other side's array of
+/// iovecs in span 3.
+pub fn process_vm(call: &mut Call<'_, '_>) -> Outcome {
+    let remote_count = call.word(4);
+    if call.int(0) == host::own_pid() {
+        return Err(Errno(libc::EPERM));
+    }
+    if remote_count > IOVEC.wrapping_neg() / IOVEC || call.len(3) != remote_count * IOVEC {
+        return Err(Errno(libc::EFAULT));
+    }
+    let remote = call.copy_in(3, call.len(3))?;
+    let local = vectors(call, 1)?;
+    let may_take_long = local.total() > LARGE_BYTES;
+    let args = [
+        Arg::number(call.word(0)),
+        Arg::vectors(&local),
+        Arg::number(local.count()),
+        Arg::input(&remote),
+        Arg::number(remote_count),
+        Arg::number(call.word(5)),
+    ];
+    call.make(i64::from(call.nr), &args, may_take_long)
+}
+
+/// Sends signal a1 to process a0, with the siginfo in span 2 if there is one.
+pub fn signal(call: &Call<'_, '_>) -> Outcome {
+    let (pid, signal) = (i64::from(call.int(0)), i64::from(call.int(1)));
+    if pid == i64::from(host::own_pid()) {
+        // The proxy is not there for the program.
+        return Err(Errno(libc::ESRCH));
+    }
+    if !call.has_buffer(2) {
+        return host::numbers(libc::SYS_kill, &[pid, signal]);
+    }
+    let info = call.structure::<SIGINFO>(2)?;
+    let (pid, signal) = (Arg::number(pid as u64), Arg::number(signal as u64));
+    call.inline(libc::SYS_rt_sigqueueinfo, &[pid, signal, Arg::input(&info), Arg::null(), Arg::null(), Arg::null()])
+}
+
+/// Prints a line of the kernel's, in one write so that lines of several ranks do not mix.
+pub fn notice(call: &mut Call<'_, '_>) -> Outcome {
+    let len = call.word(1).min(call.len(0)).min(MOST_NOTICE);
+    let mut line = b"tacet: ".to_vec();
+    line.extend(call.copy_in(0, len)?);
+    line.push(b'\n');
+    let (stderr, len) = (Arg::number(libc::STDERR_FILENO as u64), Arg::number(line.len() as u64));
+    let args = [stderr, Arg::input(&line), len, Arg::null(), Arg::null(), Arg::null()];
+    call.blocking(libc::SYS_write, &args)
+}
+
+/// The program has been stopped: stops the child and the proxy, so that whoever waits for the
+/// proxy sees it, and lets the child go on when the proxy does.
+pub fn stop(call: &Call<'_, '_>) -> Outcome {
+    let child = i64::from(call.service.cell.child);
+    host::numbers(libc::SYS_kill, &[child, i64::from(libc::SIGSTOP)])?;
+    // To this very thread, which so stops before it makes the next call.
+    let (pid, tid) = (i64::from(host::own_pid()), i64::from(host::own_tid()));
+    host::numbers(libc::SYS_tgkill, &[pid, tid, i64::from(libc::SIGSTOP)])?;
+    host::numbers(libc::SYS_kill, &[child, i64::from(libc::SIGCONT)])?;
+    Ok(0)
+}

@@ -1,0 +1,94 @@
+//! Signals that arrive at the proxy are the program's.
+//!
+//! All are blocked in every thread of the proxy; one thread takes them one by one and sends them
+//! on to the cell's process, which is in a process group of its own: what the terminal sends to
+//! the foreground reaches it only through us. What a signal then does, the cell's kernel decides.
+
+use std::io;
+use std::thread;
+
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+
+use crate::sys;
+
+/// The signals that were blocked when this process started: the program inherits them.
+#[derive(Debug, Clone, Copy)]
+pub struct Inherited(SigSet);
+
+/// Blocks every signal in this thread and those that it starts. From here on none ends this
+/// process before what it has taken is given back; they wait to be sent on.
+pub fn hold() -> io::Result<Inherited> {
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    Ok(Inherited(before))
+}
+
+/// Does something with the signals blocked that this process was started with.
+pub fn as_inherited<T>(inherited: Inherited, work: impl FnOnce() -> T) -> io::Result<T> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&inherited.0), None)?;
+    let result = work();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+    Ok(result)
+}
+
+/// From here on, in a thread of its own, sends on what arrives to the process `child`, which
+/// must not be waited for while this process lives: its number has to stay its own.
+pub fn forward(child: libc::pid_t) -> io::Result<()> {
+    let thread = thread::Builder::new().name("signals".into());
+    thread.spawn(move || forward_all(child)).map(drop)
+}
+
+fn forward_all(child: libc::pid_t) {
+    loop {
+        let (signal, info) = match sys::next_signal() {
+            Ok(next) => next,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return tracing::error!("no signals are sent on to the program any more: {error}"),
+        };
+        if signal == libc::SIGCHLD && sys::sender(&info) == child {
+            continue;
+        }
+        if let Err(error) = sys::send_on(child, signal, &info) {
+            tracing::warn!("signal {signal} is not sent on to the program: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::Signal;
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::Command;
+
+    /// In a thread of its own: the mask is the thread's.
+    #[test]
+    fn held_signals_are_let_go_for_as_long_as_asked() {
+        let mask = || SigSet::thread_get_mask().expect("readable");
+        thread::spawn(move || {
+            let before = mask();
+            let inherited = hold().expect("held");
+            assert!(mask().contains(Signal::SIGTERM));
+            assert_eq!(as_inherited(inherited, mask).expect("let go"), before);
+            assert!(mask().contains(Signal::SIGTERM));
+        })
+        .join()
+        .expect("no panic");
+    }
+
+    /// In a child process, before it executes anything.
+    #[test]
+    fn a_process_can_end_by_any_signal() {
+        for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGSEGV, libc::SIGPIPE, libc::SIGRTMIN() + 3] {
+            let mut command = Command::new("/bin/true");
+            let end = move || {
+                hold()?;
+                sys::die_by(signal)
+            };
+            // SAFETY: the closure only makes system calls.
+            let spawned = unsafe { command.pre_exec(end) }.status();
+            // The child ends before it can say whether it executed anything, which counts as done.
+            assert_eq!(spawned.expect("forked").signal(), Some(signal));
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! System calls that no crate wraps as we need them. All unsafe code of the proxy outside
+//! `boot/` and `serve/` is here.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use shm_ipc::control::Exit;
+use shm_ipc::region::Region;
+
+fn check(result: i64) -> io::Result<i64> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Limits on the number of open files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileLimit {
+    /// The limit in force.
+    pub soft: u64,
+    /// How far it may be raised.
+    pub hard: u64,
+}
+
+/// The limits of this process.
+pub fn file_limit() -> io::Result<FileLimit> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(FileLimit { soft, hard })
+}
+
+/// Sets the limits of this process.
+pub fn set_file_limit(limit: FileLimit) -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, limit.soft, limit.hard)?)
+}
+
+/// A copy of `fd` at the lowest free number from `first` on, close-on-exec.
+pub fn duplicate_from(fd: &OwnedFd, first: RawFd) -> io::Result<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(first))?;
+    // SAFETY: the number was just given to us, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Whether a descriptor is closed by execve.
+#[cfg(test)]
+pub fn is_close_on_exec(fd: impl AsFd) -> io::Result<bool> {
+    Ok(fcntl(fd, FcntlArg::F_GETFD)? & libc::FD_CLOEXEC != 0)
+}
+
+/// The second word of hardware capabilities that Linux tells programs.
+pub fn hwcap2() -> u64 {
+    // SAFETY: reads the auxiliary vector, no memory of ours.
+    unsafe { libc::getauxval(libc::AT_HWCAP2) }
+}
+
+/// Asks for large pages in a part of the cell's memory, where this process maps it.
+pub fn advise_large_pages(region: &Region, offset: u64, length: u64) -> io::Result<()> {
+    let start = region.bytes(offset, length).ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: the range is in the region, which is mapped; the advice changes no content.
+    check(unsafe { libc::madvise(start.cast(), length as usize, libc::MADV_HUGEPAGE) }.into())?;
+    Ok(())
+}
+
+/// How strictly memory is bound to a NUMA node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// From there while there is some, then from elsewhere.
+    Preferred,
+    /// From there only.
+    Strict,
+}
+
+/// Binds all pages of a memfd that are still to come to a NUMA node. The policy stays with the
+/// file, whoever maps it.
+pub fn bind_memory(file: impl AsFd, bytes: u64, numa: u32, binding: Binding) -> io::Result<()> {
+    let length = usize::try_from(bytes).map_err(io::Error::other)?;
+    let (protection, flags) = (libc::PROT_NONE, libc::MAP_SHARED | libc::MAP_NORESERVE);
+    let mode = match binding {
+        Binding::Preferred => libc::MPOL_PREFERRED,
+        Binding::Strict => libc::MPOL_BIND,
+    };
+    let mut mask = vec![0_u64; numa as usize / 64 + 1];
+    mask[numa as usize / 64] |= 1 << (numa % 64);
+    // mbind(2) takes one bit less than `maxnode` says.
+    let bits = mask.len() * 64 + 1;
+    // SAFETY: a new mapping at an address of Linux's choice touches nothing that exists, and
+    // nobody but this function knows it; the mask outlives the call and has `bits - 1` bits.
+    unsafe {
+        let at = libc::mmap(ptr::null_mut(), length, protection, flags, file.as_fd().as_raw_fd(), 0);
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let bound = check(libc::syscall(libc::SYS_mbind, at, length, mode, mask.as_ptr(), bits, 0));
+        libc::munmap(at, length);
+        bound.map(drop)
+    }
+}
+
+/// Lets the calling thread, and those that it starts, run on `cpus` only.
+pub fn run_on(cpus: impl Iterator<Item = u32>) -> io::Result<()> {
+    let mut mask = Vec::new();
+    for cpu in cpus {
+        let word = cpu as usize / 64;
+        mask.resize(mask.len().max(word + 1), 0_u64);
+        mask[word] |= 1 << (cpu % 64);
+    }
+    // SAFETY: the mask outlives the call and has as many bytes as is said.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len() * 8, mask.as_ptr()) })?;
+    Ok(())
+}
+
+/// A lasting handle of a process; `None` when there is none with that number.
+pub fn process_handle(pid: u32) -> io::Result<Option<OwnedFd>> {
+    // SAFETY: takes two numbers.
+    match check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }) {
+        // SAFETY: the number was just given to us, nobody else owns it.
+        Ok(fd) => Ok(Some(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends a signal, with what came along with it if that is given. A process that has ended
+/// meanwhile needs no signal.
+pub fn signal_process(handle: &OwnedFd, signal: i32, info: Option<&libc::siginfo_t>) -> io::Result<()> {
+    let info = info.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the information, if any, outlives the call.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, handle.as_raw_fd(), signal, info, 0) };
+    match check(sent) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Waits for the next signal that is sent to this process; all must be blocked.
+pub fn next_signal() -> io::Result<(i32, libc::siginfo_t)> {
+    // SAFETY: both structures are plain data for which zeroes are valid; they are filled by the
+    // calls, which they outlive.
+    unsafe {
+        let (mut all, mut info) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        let signal = check(libc::sigwaitinfo(&raw const all, &raw mut info).into())?;
+        Ok((signal as i32, info))
+    }
+}
+
+/// The process that a signal came from.
+pub fn sender(info: &libc::siginfo_t) -> libc::pid_t {
+    // SAFETY: all bytes of the structure were filled by the kernel, whatever they mean.
+    unsafe { info.si_pid() }
+}
+
+/// Sends a signal on to another process: with all that came along with it where Linux lets us
+/// (rt_sigqueueinfo(2) wants a code below zero), by itself otherwise.
+pub fn send_on(process: libc::pid_t, signal: i32, info: &libc::siginfo_t) -> io::Result<()> {
+    let was_queued = info.si_code < 0 && info.si_code != libc::SI_TKILL;
+    // SAFETY: the information outlives the call.
+    let sent = unsafe {
+        match was_queued {
+            true => libc::syscall(libc::SYS_rt_sigqueueinfo, process, signal, ptr::from_ref(info)),
+            false => libc::kill(process, signal).into(),
+        }
+    };
+    match check(sent) {
+        // It has ended meanwhile.
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Ends this process by `signal`, without a core dump. Where the signal ends nothing, as for the
+/// first process of a container, the status is what a shell makes of it.
+pub fn die_by(signal: i32) -> ! {
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // SAFETY: the default action runs no code of ours; the sets are filled before they are used.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        let mut only = std::mem::zeroed();
+        libc::sigemptyset(&raw mut only);
+        libc::sigaddset(&raw mut only, signal);
+        libc::raise(signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const only, ptr::null_mut());
+        libc::_exit(128 + signal)
+    }
+}
+
+/// Kills a child that has not been waited for.
+pub fn kill(child: libc::pid_t) {
+    // SAFETY: takes two numbers. It can't fail for a child of ours, zombies included.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+}
+
+/// Waits for the end of a child, which stays a zombie so that its number stays its own.
+pub fn wait_for(child: libc::pid_t) -> io::Result<Exit> {
+    loop {
+        // SAFETY: plain data for which zeroes are valid; filled by the call, which it outlives.
+        let (waited, info) = unsafe {
+            let mut info = std::mem::zeroed();
+            let waited = libc::waitid(libc::P_PID, child.cast_unsigned(), &raw mut info, libc::WEXITED | libc::WNOWAIT);
+            (waited, info)
+        };
+        match check(waited.into()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        // SAFETY: waitid fills these fields.
+        let status = unsafe { info.si_status() } as u8;
+        return Ok(if info.si_code == libc::CLD_EXITED { Exit::Code(status) } else { Exit::Signal(status) });
+    }
+}
+
+/// Gives this thread a descriptor table of its own, with the standard streams only.
+pub fn leave_descriptors() -> io::Result<()> {
+    // SAFETY: descriptors are closed in this thread's new table alone; it owns none of them.
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_UNSHARE) })?;
+    Ok(())
+}
