@@ -1,7 +1,7 @@
 //! Which handler a call has.
 
 use libc as n;
-use shm_ipc::calls::private;
+use shm_ipc::calls::{self, Handling, private};
 
 use super::arguments::Arguments;
 use super::call::Call;
@@ -17,9 +17,14 @@ pub fn execute(call: &mut Call<'_, '_>) -> Outcome {
         private::STOP => processes::stop(call),
         private::SIGNAL => processes::signal(call),
         private::READ_EXEC => files::read_program(call),
-        nr if nr >= private::KERNEL_ONLY => Err(Errno(libc::ENOSYS)),
-        nr => linux(call, i64::from(nr)),
+        nr if is_forwarded(nr) => linux(call, i64::from(nr)),
+        _ => Err(Errno(libc::ENOSYS)),
     }
+}
+
+/// Calls that the table gives to the kernel, or to nobody, would hit the proxy instead.
+fn is_forwarded(nr: u32) -> bool {
+    calls::lookup(u64::from(nr)).is_some_and(|row| row.handling == Handling::Forwarded)
 }
 
 fn linux(call: &mut Call<'_, '_>, nr: i64) -> Outcome {

@@ -183,7 +183,7 @@ fn epoll(call: &mut Call<'_, '_>, waits: bool, at_once: Arg<'static>) -> Outcome
     let nr = i64::from(call.nr);
     let mut arguments = Arguments::new(call)?;
     let args = arguments.args(call)?;
-    let mut trying = args.map(|arg| arg);
+    let mut trying = args;
     trying[3] = at_once;
     let mut found = call.inline(nr, &trying)?;
     if found == 0 && waits {

@@ -69,10 +69,10 @@ pub fn close(call: &Call<'_, '_>) -> Outcome {
 
 /// close_range(2), around the proxy's own descriptors.
 pub fn close_range(call: &Call<'_, '_>) -> Outcome {
-    const UNSHARE: i64 = 2;
-    let (first, last, flags) = (call.word(0) as u32, call.word(1) as u32, call.int(2));
-    if first > last || i64::from(flags) & UNSHARE != 0 {
-        // The table is shared with the proxy and has to stay so.
+    // A table of its own is what the program has by its own lights; the proxy has to stay.
+    const UNSHARE: i32 = 2;
+    let (first, last, flags) = (call.word(0) as u32, call.word(1) as u32, call.int(2) & !UNSHARE);
+    if first > last {
         return Err(Errno(libc::EINVAL));
     }
     let private = call.descriptors().private();

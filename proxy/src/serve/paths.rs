@@ -25,10 +25,12 @@ fn is_plain_text(nr: i64, index: usize) -> bool {
 
 /// Whether the call, with the paths it has, follows a symbolic link at their end.
 fn follows(call: &Call<'_, '_>, nr: i64) -> bool {
+    const NOFOLLOW: u64 = libc::O_NOFOLLOW as u64;
     let clear = |index: usize, flag: i32| call.int(index) & flag == 0;
     match nr {
         libc::SYS_open => clear(1, libc::O_NOFOLLOW),
         libc::SYS_openat => clear(2, libc::O_NOFOLLOW),
+        libc::SYS_openat2 => call.structure::<8>(2).is_ok_and(|how| host::u64_at(&how, 0) & NOFOLLOW == 0),
         libc::SYS_newfstatat | libc::SYS_utimensat => clear(3, libc::AT_SYMLINK_NOFOLLOW),
         libc::SYS_statx => clear(2, libc::AT_SYMLINK_NOFOLLOW),
         libc::SYS_fchownat => clear(4, libc::AT_SYMLINK_NOFOLLOW),

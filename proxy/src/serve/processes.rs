@@ -47,7 +47,7 @@ pub fn process_vm(call: &mut Call<'_, '_>) -> Outcome {
     if call.int(0) == host::own_pid() {
         return Err(Errno(libc::EPERM));
     }
-    if remote_count > IOVEC.wrapping_neg() / IOVEC || call.len(3) != remote_count * IOVEC {
+    if remote_count.checked_mul(IOVEC) != Some(call.len(3)) {
         return Err(Errno(libc::EFAULT));
     }
     let remote = call.copy_in(3, call.len(3))?;

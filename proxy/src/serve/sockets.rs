@@ -13,10 +13,14 @@ use super::host::{self, Arg, Errno, Message, Outcome};
 /// `sizeof(struct sockaddr_storage)`: longest name of a socket.
 const MOST_NAME: u64 = 128;
 
-/// Whether a read or write of this call means the same as a receive or send: reading nothing
-/// gives 0 at once, receiving nothing may wait.
+/// Whether a read or write of this call means the same as a receive or send. Reading nothing
+/// gives 0 at once, where receiving nothing may wait; and a buffer that is null but has a length
+/// is best refused by the call itself.
 pub fn fits(call: &Call<'_, '_>, way: Way) -> bool {
-    way == Way::Write || call.len(1) > 0
+    match way {
+        Way::Read => call.len(1) > 0,
+        Way::Write => call.has_buffer(1) || call.word(2) == 0,
+    }
 }
 
 /// read, write, readv and writev on a socket.
