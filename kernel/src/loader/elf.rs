@@ -257,6 +257,8 @@ impl Image {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -266,6 +268,13 @@ mod tests {
         let start = usize::try_from(headers.offset).map_err(|_| Errno::ENOEXEC)?;
         let end = start.checked_add(headers.table_len()).ok_or(Errno::ENOEXEC)?;
         Image::parse(headers, bytes.get(start..end).ok_or(Errno::ENOEXEC)?)
+    }
+
+    /// The beginning of a good program: this one.
+    fn good() -> Vec<u8> {
+        let mut bytes = vec![0; 4096];
+        std::fs::File::open("/proc/self/exe").unwrap().read_exact(&mut bytes).unwrap();
+        bytes
     }
 
     /// What the loader relies on, whatever the file says.
@@ -305,9 +314,8 @@ mod tests {
 
     #[test]
     fn what_is_no_program() {
-        let good = std::fs::read("/proc/self/exe").unwrap();
         let with = |at: usize, byte: u8| {
-            let mut bytes = good[..4096].to_vec();
+            let mut bytes = good();
             bytes[at] = byte;
             image_of(&bytes)
         };
@@ -325,8 +333,7 @@ mod tests {
 
         #[test]
         fn any_change_of_a_program_is_answered(changes in prop::collection::vec((0usize..1024, any::<u8>()), 1..12)) {
-            let mut bytes = std::fs::read("/proc/self/exe").unwrap();
-            bytes.truncate(4096);
+            let mut bytes = good();
             for (at, byte) in changes {
                 bytes[at] = byte;
             }
