@@ -5,11 +5,11 @@ use core::ops::Range;
 
 use shm_ipc::layout::PAGE;
 
-use super::pages_of;
 use super::policy::Policy;
 use super::populate::clear_frames;
 use super::regions::{Kind, Vma};
 use super::space::AddressSpace;
+use super::{page_up_wrapping, pages_of};
 use crate::abi::{Errno, SysResult, linux};
 use crate::platform::Prot;
 
@@ -87,7 +87,6 @@ impl AddressSpace {
             Advice::Free | Advice::WipeOnFork if shared => return Err(Errno::EINVAL),
             Advice::Free | Advice::WipeOnFork => {}
             Advice::Remove if !shared => return Err(Errno::EINVAL),
-            Advice::Remove if !part.prot.contains(Prot::WRITE) => return Err(Errno::EACCES),
             Advice::Remove => {
                 for run in self.mapped.within(part.range()) {
                     clear_frames(&self.window, run.frame, run.len);
@@ -138,7 +137,7 @@ impl AddressSpace {
     /// `ENOMEM` for a hole, `EAGAIN` when there are not enough frames.
     pub fn lock_range(&mut self, addr: u64, len: u64, fill: bool) -> SysResult {
         let start = addr / PAGE * PAGE;
-        let len = len.checked_add(addr - start).ok_or(Errno::EINVAL)?;
+        let len = page_up_wrapping(len.wrapping_add(addr - start));
         let range = pages_of(start, len).ok_or(Errno::EINVAL)?;
         if !self.regions.covers(range.clone()) {
             return Err(Errno::ENOMEM);
@@ -158,7 +157,7 @@ impl AddressSpace {
         if !addr.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
         }
-        let range = pages_of(addr, len).ok_or(Errno::EINVAL)?;
+        let range = pages_of(addr, page_up_wrapping(len)).ok_or(Errno::EINVAL)?;
         if !self.regions.covers(range.clone()) {
             return Err(Errno::EFAULT);
         }

@@ -64,10 +64,11 @@ impl AddressSpace {
 
     /// Sees to it that there is a frame behind `addr` of `vma` and that it is mapped.
     fn ensure_frame(&mut self, vma: &Vma, addr: u64) -> bool {
-        let Some(run) = self.mapped.find(addr) else { return self.fill_at(vma, addr).is_ok() };
+        if self.mapped.find(addr).is_none() {
+            return self.fill_at(vma, addr).is_ok();
+        }
         // Another core was faster, or the platform failed half way through a change of
-        // protection: mapping the page once more is right in both cases.
-        let page = addr / PAGE * PAGE;
-        self.platform.map_frames(page, run.frame + (page - run.virt), PAGE, vma.prot).is_ok()
+        // protection: saying it once more is right in both cases.
+        self.platform.protect(addr / PAGE * PAGE, PAGE, vma.prot).is_ok()
     }
 }

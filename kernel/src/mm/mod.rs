@@ -130,6 +130,12 @@ fn page_up(bytes: u64) -> Option<u64> {
     bytes.checked_next_multiple_of(PAGE)
 }
 
+/// `bytes` in whole pages, 0 beyond 64 bits: calls whose length Linux lets wrap find nothing
+/// to do then.
+pub fn page_up_wrapping(bytes: u64) -> u64 {
+    page_up(bytes).unwrap_or(0)
+}
+
 /// The pages of `len` bytes at `addr`, which is a page's; `None` if it is not, or if they do
 /// not fit 64 bits.
 fn pages_of(addr: u64, len: u64) -> Option<Range<u64>> {

@@ -31,8 +31,7 @@ const STACK_GUARD: u64 = 256 * PAGE;
 const LOW_WINDOW: Range<u64> = 0x4000_0000..0x8000_0000;
 
 /// Flags that every kind of mapping may have; Linux's `LEGACY_MAP_MASK`.
-const LEGACY_FLAGS: u32 = linux::MAP_TYPE & !linux::MAP_SHARED_VALIDATE
-    | linux::MAP_SHARED_VALIDATE
+const LEGACY_FLAGS: u32 = linux::MAP_TYPE
     | linux::MAP_FIXED
     | linux::MAP_ANONYMOUS
     | linux::MAP_DENYWRITE
@@ -45,7 +44,6 @@ const LEGACY_FLAGS: u32 = linux::MAP_TYPE & !linux::MAP_SHARED_VALIDATE
     | linux::MAP_STACK
     | linux::MAP_HUGETLB
     | linux::MAP_32BIT
-    | linux::MAP_FIXED_NOREPLACE
     | linux::MAP_HUGE_MASK << linux::MAP_HUGE_SHIFT;
 
 /// The arguments of mmap(2).

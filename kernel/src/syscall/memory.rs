@@ -53,8 +53,7 @@ pub fn msync([addr, len, flags, ..]: [u64; 6]) -> SysResult {
     if flags & !(BOTH | linux::MS_INVALIDATE) != 0 || flags & BOTH == BOTH || !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
-    let len = len.checked_next_multiple_of(PAGE).ok_or(Errno::ENOMEM)?;
-    let end = addr.checked_add(len).ok_or(Errno::ENOMEM)?;
+    let end = addr.checked_add(mm::page_up_wrapping(len)).ok_or(Errno::ENOMEM)?;
     let (files, whole) = mm::space().shared_files(addr..end);
     for file in files {
         platform::get().sync_foreign(file.start, file.end - file.start, flags)?;
@@ -286,4 +285,59 @@ fn everybody_fences() -> Result<(), Errno> {
     let revoked = mm::space().mprotect(page, PAGE, 0);
     mm::space().munmap(page, PAGE)?;
     touched.and(revoked.map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_masks() {
+        mm::tests::allow_host_memory();
+        let words = [0u64, 1 << 3, 0];
+        let at = words.as_ptr() as u64;
+        // Linux looks at one bit less than it is told.
+        for (max, node, expected) in [
+            (0, 67, Mask::Empty),
+            (1, 67, Mask::Empty),
+            (65, 67, Mask::Empty),
+            (68, 67, Mask::Empty),
+            (69, 67, Mask::NamesNode),
+            (193, 67, Mask::NamesNode),
+            (193, 1, Mask::OtherNodes),
+            (193, 500, Mask::OtherNodes),
+        ] {
+            assert_eq!(read_mask(at, max, node), Ok(expected), "{max} {node}");
+        }
+        assert_eq!(read_mask(0, 64, 0), Ok(Mask::Empty));
+        assert_eq!(read_mask(at, MAX_MASK_BITS + 2, 0), Err(Errno::EINVAL));
+        assert_eq!(read_mask(at, u64::MAX, 0), Err(Errno::EINVAL));
+        assert_eq!(read_mask(1 << 60, 64, 0), Err(Errno::EFAULT));
+        let mut out = [u64::MAX; 3];
+        assert_eq!(write_mask(out.as_mut_ptr() as u64, 129, Some(67)), Ok(()));
+        assert_eq!(out, [0, 8, u64::MAX]);
+        assert_eq!(write_mask(out.as_mut_ptr() as u64, 129, None), Ok(()));
+        assert_eq!(out, [0, 0, u64::MAX]);
+    }
+
+    #[test]
+    fn arguments_that_need_no_memory() {
+        assert_eq!(mlockall([0; 6]), Err(Errno::EINVAL));
+        assert_eq!(mlockall([4, 0, 0, 0, 0, 0]), Err(Errno::EINVAL));
+        assert_eq!(mlockall([3, 0, 0, 0, 0, 0]), Ok(0));
+        assert_eq!(msync([1, 0, 0, 0, 0, 0]), Err(Errno::EINVAL));
+        assert_eq!(msync([0, 0, 5, 0, 0, 0]), Err(Errno::EINVAL));
+        assert_eq!(msync([PAGE, u64::MAX << 12, 4, 0, 0, 0]), Err(Errno::ENOMEM));
+        assert_eq!(mbind([0, 0, 0, 0, 0, 8]), Err(Errno::EINVAL));
+        assert_eq!(mbind([0, 0, 0, 0, 0, 4]), Err(Errno::EPERM));
+        assert_eq!(get_mempolicy([0, 0, 0, 0, 8, 0]), Err(Errno::EINVAL));
+        assert_eq!(get_mempolicy([0, 0, 0, 1, 0, 0]), Err(Errno::EINVAL));
+        assert_eq!(shmat(1, 1, 0, PAGE), Err(Errno::EINVAL));
+        assert_eq!(shmat(1, 1, 0o20000, PAGE), Err(Errno::EINVAL));
+        assert_eq!(shmat(1, 0, 0o40000, PAGE), Err(Errno::EINVAL));
+        assert_eq!(membarrier([0, 1, 0, 0, 0, 0]), Err(Errno::EINVAL));
+        assert_eq!(membarrier([8, 0, 0, 0, 0, 0]), Err(Errno::EPERM));
+        assert_eq!(membarrier([0, 0, 0, 0, 0, 0]), Ok(1 | 8 | 16));
+        assert_eq!(membarrier([1 << 9, 0, 0, 0, 0, 0]), Err(Errno::EINVAL));
+    }
 }

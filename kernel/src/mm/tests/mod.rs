@@ -4,6 +4,7 @@ mod errors;
 mod model;
 mod parts;
 pub mod platform;
+mod user;
 
 use core::ops::Range;
 
@@ -21,6 +22,11 @@ pub const FRAMES: u64 = 8 << 20;
 pub fn fresh() -> (AddressSpace, &'static TestPlatform) {
     let platform = TestPlatform::leaked(LARGE_PAGE + FRAMES);
     (AddressSpace::new(platform, LARGE_PAGE..LARGE_PAGE + FRAMES), platform)
+}
+
+/// Lets [`user`](super::user) reach the memory of the test itself.
+pub fn allow_host_memory() {
+    super::USER_RANGE.call_once(|| 0x1000..1 << 47);
 }
 
 /// A request for private anonymous memory that may be read and written.

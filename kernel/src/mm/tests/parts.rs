@@ -129,7 +129,8 @@ fn translation_joins_and_cuts_runs() {
     table.insert(Run { virt: 2 * PAGE, frame: 38 * PAGE, len: 2 * PAGE });
     table.insert(Run { virt: 6 * PAGE, frame: 90 * PAGE, len: PAGE });
     assert_eq!(table.runs().count(), 2);
-    assert_eq!(table.spans(0..10 * PAGE), [2 * PAGE..7 * PAGE]);
+    assert_eq!(table.spans(0..10 * PAGE).first(), Some(&(2 * PAGE..7 * PAGE)));
+    assert_eq!(table.spans(0..10 * PAGE).len(), 1);
     assert_eq!(table.frame_beside(&(7 * PAGE..8 * PAGE)), Some(91 * PAGE));
     assert_eq!(table.frame_beside(&(0..2 * PAGE)), Some(36 * PAGE));
     let removed = table.remove(3 * PAGE..5 * PAGE);
