@@ -195,7 +195,7 @@ fn file_locks() {
 #[test]
 fn memory_of_another_process() {
     let mut kernel = Kernel::new();
-    let (local, remote) = (kernel.room(8), kernel.memory(&[0; 16]));
+    let (local, remote) = (kernel.room(8), kernel.memory(&[0, 16, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]));
     let parts = |pid: i64, remote: &Part, count: i64| {
         [int(pid), Part::Memory(vec![local]), int(1), remote.clone(), int(count), int(0)]
     };
