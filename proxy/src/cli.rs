@@ -223,7 +223,8 @@ pub fn one_line(error: &clap::Error) -> String {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a subcommand is missing".to_owned(),
         _ => error.render().to_string(),
     };
-    let paragraphs = text.split("\n\n").take_while(|part| !part.starts_with("Usage:"));
+    let is_advice = |part: &&str| part.starts_with("Usage:") || part.starts_with("For more information");
+    let paragraphs = text.split("\n\n").take_while(|part| !is_advice(part));
     let said: Vec<&str> = paragraphs.flat_map(str::lines).map(str::trim).filter(|line| !line.is_empty()).collect();
     let said = said.join(" ");
     let said = said.strip_prefix("error: ").unwrap_or(&said).trim_end_matches('.');
@@ -302,6 +303,7 @@ mod tests {
             (&[], "subcommand"),
         ] {
             let line = wrong(words);
+            assert!(!line.contains("more information") && !line.contains("Usage:"), "{line}");
             assert!(line.contains(named) && !line.contains('\n') && line.len() < 300, "{line}");
         }
     }

@@ -58,7 +58,9 @@ impl Error {
     pub fn status(&self) -> u8 {
         match self {
             Error::Program(refusal) => refusal.status(),
-            Error::KernelFailed(_) | Error::Served(Fault::Submissions { .. } | Fault::Completions { .. }) => KERNEL_FAILED,
+            Error::KernelFailed(_) | Error::Served(Fault::Submissions { .. } | Fault::Completions { .. }) => {
+                KERNEL_FAILED
+            }
             _ => OWN,
         }
     }

@@ -151,7 +151,9 @@ fn look_up(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Refusal> {
         let directory = if directory.is_empty() { b"." } else { directory };
         let candidate = Path::new(OsStr::from_bytes(directory)).join(name);
         match candidate.metadata() {
-            Ok(metadata) if metadata.is_file() && eaccess(&candidate, AccessFlags::X_OK).is_ok() => return Ok(candidate),
+            Ok(metadata) if metadata.is_file() && eaccess(&candidate, AccessFlags::X_OK).is_ok() => {
+                return Ok(candidate);
+            }
             Ok(_) => refused = refused.or(Some(candidate)),
             Err(_) => {}
         }
@@ -197,7 +199,10 @@ fn warn_of_set_id(metadata: &Metadata, path: &Path) {
     let set_user = metadata.mode() & libc::S_ISUID != 0 && metadata.uid() != nix::unistd::geteuid().as_raw();
     let set_group = metadata.mode() & libc::S_ISGID != 0 && metadata.gid() != nix::unistd::getegid().as_raw();
     if set_user || set_group {
-        tracing::warn!("{}: set-user-id and set-group-id are ignored: the program runs with your rights", path.display());
+        tracing::warn!(
+            "{}: set-user-id and set-group-id are ignored: the program runs with your rights",
+            path.display()
+        );
     }
 }
 
@@ -217,7 +222,7 @@ impl Script {
         let is_cut = head.len() == HEAD_BYTES && !line.contains(&b'\n');
         let line = line.split(|byte| *byte == b'\n' || *byte == 0).next().unwrap_or_default();
         let line = trim(line, blank);
-        let end = line.iter().position(|byte| blank(byte)).unwrap_or(line.len());
+        let end = line.iter().position(blank).unwrap_or(line.len());
         let (interpreter, argument) = (&line[..end], trim(&line[end..], blank));
         if interpreter.is_empty() {
             return Err(refuse("its first line names no interpreter"));
@@ -418,7 +423,13 @@ mod tests {
     fn elf_program_headers() {
         let root = Fixture::new();
         let whole = fs::read("/bin/true").expect("readable");
-        for (at, bytes) in [(32, &u64::MAX.to_le_bytes()[..]), (32, &(1_u64 << 40).to_le_bytes()), (56, &[255, 255]), (56, &[0, 0]), (54, &[1, 0])] {
+        for (at, bytes) in [
+            (32, &u64::MAX.to_le_bytes()[..]),
+            (32, &(1_u64 << 40).to_le_bytes()),
+            (56, &[255, 255]),
+            (56, &[0, 0]),
+            (54, &[1, 0]),
+        ] {
             let mut image = whole.clone();
             image[at..at + bytes.len()].copy_from_slice(bytes);
             assert_eq!(refused(&executable(&root, "odd", &image)).status(), 126, "{at} {bytes:?}");

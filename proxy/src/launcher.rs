@@ -127,7 +127,8 @@ pub fn affinity_of_launcher(root: &Path, parent: u32) -> Option<CpuSet> {
 fn has_rank(root: &Path, process: u32) -> bool {
     let bytes = std::fs::read(root.join(format!("proc/{process}/environ"))).unwrap_or_default();
     let lookup = |name: &str| {
-        let entry = bytes.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+        let entry =
+            bytes.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
         entry.map(|value| String::from_utf8_lossy(value).into_owned())
     };
     !matches!(rank(lookup), Ok(None))
@@ -178,22 +179,27 @@ mod tests {
 
     #[test]
     fn slurm_steps() {
-        let step = |node, local| {
-            [("SLURM_LOCALID", local), ("SLURM_NODEID", node), ("SLURM_STEP_TASKS_PER_NODE", "2(x3),1")]
-        };
+        let step =
+            |node, local| [("SLURM_LOCALID", local), ("SLURM_NODEID", node), ("SLURM_STEP_TASKS_PER_NODE", "2(x3),1")];
         assert_eq!(local(&step("2", "1")), Some((1, 2)));
         assert_eq!(local(&step("3", "0")), Some((0, 1)));
         assert_eq!(local(&step("4", "0")), None);
         assert_eq!(local(&[("SLURM_LOCALID", "0"), ("SLURM_NTASKS_PER_NODE", "4")]), None, "a batch script");
-        let in_a_step = [("SLURM_LOCALID", "3"), ("SLURM_STEP_ID", "0"), ("SLURM_NTASKS_PER_NODE", "4"), ("SLURM_NODEID", "9")];
+        let in_a_step =
+            [("SLURM_LOCALID", "3"), ("SLURM_STEP_ID", "0"), ("SLURM_NTASKS_PER_NODE", "4"), ("SLURM_NODEID", "9")];
         assert_eq!(local(&in_a_step), Some((3, 4)));
     }
 
     #[test]
     fn lists_of_tasks() {
-        for (text, node, tasks) in
-            [("2", 7, Some(2)), ("2(x2),3", 1, Some(2)), ("2(x2),3", 2, Some(3)), ("4,5", 1, Some(5)), ("2(x", 0, None), ("", 0, None)]
-        {
+        for (text, node, tasks) in [
+            ("2", 7, Some(2)),
+            ("2(x2),3", 1, Some(2)),
+            ("2(x2),3", 2, Some(3)),
+            ("4,5", 1, Some(5)),
+            ("2(x", 0, None),
+            ("", 0, None),
+        ] {
             assert_eq!(tasks_on_node(text, node), tasks, "{text} {node}");
         }
     }

@@ -1,9 +1,11 @@
 //! What is told about a cell: before it starts, instead of starting it, and after its end.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use shm_ipc::control::{CAUSES, Cause};
+use shm_ipc::calls::Handling;
+use shm_ipc::control::{CALL_NUMBERS, CAUSES, Cause, CoreBlock};
 use shm_ipc::layout::Layout;
 use shm_ipc::region::Region;
 
@@ -142,8 +144,29 @@ pub fn statistics(ended: &Ended) -> String {
         rows.push([vec!["all".to_owned()], sums.map(|sum| sum.to_string()).to_vec()].concat());
     }
     // Causes down, cores across: most cells have fewer cores than there are causes.
-    let _ = write!(text, "{}", table(&transposed(&rows)));
+    let _ = write!(text, "{}{}", table(&transposed(&rows)), calls(region, layout));
     text
+}
+
+/// How often the program made which system call, the most frequent first.
+fn calls(region: &Region, layout: &Layout) -> String {
+    let blocks: Vec<&CoreBlock> = (0..layout.cores).filter_map(|index| layout.core_block(region, index)).collect();
+    let total = |nr: u32| blocks.iter().fold(0_u64, |sum, block| sum.wrapping_add(block.calls(nr)));
+    let numbers = 0..u32::try_from(CALL_NUMBERS).unwrap_or(0);
+    let mut counted: Vec<(u64, u32)> = numbers.map(|nr| (total(nr), nr)).filter(|(count, _)| *count > 0).collect();
+    counted.sort_by_key(|(count, nr)| (Reverse(*count), *nr));
+    let mut rows = vec![row(["call", "count", "handled"])];
+    for (count, nr) in counted {
+        let call = shm_ipc::calls::lookup(nr.into());
+        let name = call.map_or(format!("number {nr}"), |call| call.name.to_owned());
+        let handled = match call.map(|call| call.handling) {
+            Some(Handling::Local) => "by the kernel",
+            Some(Handling::Forwarded) => "by Linux",
+            Some(Handling::Unsupported) | None => "not supported",
+        };
+        rows.push(row([&name, &count.to_string(), handled]));
+    }
+    table(&rows)
 }
 
 fn transposed(rows: &[Vec<String>]) -> Vec<Vec<String>> {
@@ -176,8 +199,11 @@ pub fn reclaimed(entries: &[Entry]) -> String {
         return "nothing to give back\n".to_owned();
     }
     let line = |entry: &Entry| {
-        let settings: Vec<String> =
-            entry.settings.iter().map(|setting| format!(", {} (was {})", setting.path.display(), setting.old)).collect();
+        let settings: Vec<String> = entry
+            .settings
+            .iter()
+            .map(|setting| format!(", {} (was {})", setting.path.display(), setting.old))
+            .collect();
         format!("gave back cell {}: cores {}{}\n", entry.proxy.pid, entry.cores, settings.concat())
     };
     entries.iter().map(line).collect()

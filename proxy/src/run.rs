@@ -251,7 +251,8 @@ mod tests {
 
     #[test]
     fn a_kernel_that_failed_is_quoted_in_one_line() {
-        let error = verdict(Some(CellState::Failed), Some(Exit::Code(0)), b"bad\npage \xff\x1b[1m\n", KILLED).expect_err("failed");
+        let error = verdict(Some(CellState::Failed), Some(Exit::Code(0)), b"bad\npage \xff\x1b[1m\n", KILLED)
+            .expect_err("failed");
         assert_eq!(error.status(), 70);
         let line = error.to_string();
         assert!(line.contains("failed: bad page \u{fffd} [1m;"), "{line}");

@@ -87,7 +87,9 @@ fn limits(root: &Path, groups: &str) -> Vec<Memory> {
         };
         // A group that lies outside our view of the tree ("/../x") is skipped: its files are
         // not there.
-        found.extend(Path::new(path.trim_start_matches('/')).ancestors().filter_map(|group| limit(root, version, group)));
+        found.extend(
+            Path::new(path.trim_start_matches('/')).ancestors().filter_map(|group| limit(root, version, group)),
+        );
     }
     found
 }
@@ -104,9 +106,7 @@ fn limit(root: &Path, version: &Version, group: &Path) -> Option<Memory> {
 }
 
 fn stat_field(text: &str, name: &str) -> u64 {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
-        .unwrap_or(0)
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

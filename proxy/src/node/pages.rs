@@ -47,8 +47,7 @@ impl LargePages {
     pub fn read(root: &Path) -> Result<Self, Unreadable> {
         let setting = read_if_there(root, SHMEM_SETTING)?;
         let of_size = read_if_there(root, SHMEM_2M_SETTING)?;
-        let transparent =
-            transparent(setting.as_deref().and_then(selected), of_size.as_deref().and_then(selected));
+        let transparent = transparent(setting.as_deref().and_then(selected), of_size.as_deref().and_then(selected));
         Ok(LargePages { transparent, pools: pools(root) })
     }
 }
@@ -125,10 +124,7 @@ mod tests {
         root.file("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "8\n");
         root.file("sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "5\n");
         let pages = LargePages::read(root.path()).expect("readable");
-        assert_eq!(
-            pages.pools,
-            [Pool { page: 2 << 20, total: 8, free: 5 }, Pool { page: 1 << 30, total: 0, free: 0 }]
-        );
+        assert_eq!(pages.pools, [Pool { page: 2 << 20, total: 8, free: 5 }, Pool { page: 1 << 30, total: 0, free: 0 }]);
         assert_eq!(pages.transparent, Transparent::Refused);
     }
 }

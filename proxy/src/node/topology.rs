@@ -136,11 +136,7 @@ pub mod tests {
         let topology = Topology::read(root.path(), &"0-2".parse().expect("a list")).expect("readable");
         assert_eq!(
             topology.cpus,
-            [
-                Cpu { id: 0, numa: 0, core: 0 },
-                Cpu { id: 1, numa: 1, core: 1 },
-                Cpu { id: 2, numa: 0, core: 0 }
-            ]
+            [Cpu { id: 0, numa: 0, core: 0 }, Cpu { id: 1, numa: 1, core: 1 }, Cpu { id: 2, numa: 0, core: 0 }]
         );
         assert_eq!(topology.numa(1).and_then(|numa| numa.available), Some(1028 << 10));
         assert_eq!(topology.numa_ids().to_string(), "0-1");

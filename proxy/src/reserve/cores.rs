@@ -147,7 +147,11 @@ fn share_of_the_node(question: &Question, candidates: &CpuSet) -> Choice {
         return Choice { cell: shares[local].clone(), spoken_for, reason: "the share of this local rank" };
     }
     let cell = [order[local % order.len()].id].into_iter().collect();
-    Choice { cell, spoken_for: candidates.clone(), reason: "one for this local rank, shared: there are more ranks than cores" }
+    Choice {
+        cell,
+        spoken_for: candidates.clone(),
+        reason: "one for this local rank, shared: there are more ranks than cores",
+    }
 }
 
 /// The rank, where there are others on the node and the launcher has left it to us to tell them
@@ -261,7 +265,13 @@ mod tests {
 
     impl Ask {
         fn on(numa: u32, cores: u32, threads: u32) -> Self {
-            Ask { topology: machine(numa, cores, threads), affinity: None, launcher: None, leased: "", numa: NumaChoice::Auto }
+            Ask {
+                topology: machine(numa, cores, threads),
+                affinity: None,
+                launcher: None,
+                leased: "",
+                numa: NumaChoice::Auto,
+            }
         }
 
         fn of(&self, cores: Option<&str>, rank: Option<(u32, u32)>) -> Result<Assignment, Error> {

@@ -101,7 +101,18 @@ impl Entry {
     fn of_this_process(holding: Holding) -> io::Result<Self> {
         let Holding { program, rank, platform, cores, memory } = holding;
         let (here, proxy) = (Here::read()?, Process::read(std::process::id())?);
-        Ok(Entry { format: FORMAT, here, proxy, child: None, program, rank, platform, cores, memory, settings: Vec::new() })
+        Ok(Entry {
+            format: FORMAT,
+            here,
+            proxy,
+            child: None,
+            program,
+            rank,
+            platform,
+            cores,
+            memory,
+            settings: Vec::new(),
+        })
     }
 
     /// Whether the cell is over. An entry from another namespace can't be judged and counts as

@@ -19,7 +19,7 @@ use crate::node::pages::{SHMEM_SETTING, Transparent};
 use crate::node::{Node, Unreadable};
 use crate::sys::Binding;
 use cores::{Assignment, Question};
-use ledger::{Holding, Ledger, LedgerError, Lease, Locked};
+use ledger::{Holding, Lease, Ledger, LedgerError, Locked};
 use memory::human;
 
 /// How long a core or a worker polls before it sleeps, where neither takes time from the other:
@@ -76,7 +76,9 @@ pub enum Error {
         there: CpuSet,
     },
     /// `--numa` with a node on which we may not run.
-    #[error("--numa {id}: none of its cores is in this process's affinity mask {allowed}; choose another or widen the mask")]
+    #[error(
+        "--numa {id}: none of its cores is in this process's affinity mask {allowed}; choose another or widen the mask"
+    )]
     NumaWithoutCores {
         /// Which.
         id: u32,
@@ -233,8 +235,10 @@ pub fn reserve(options: &Run, circumstances: &Circumstances, program: &Path) -> 
 /// because of another cell's change: that change must last as long as this cell.
 fn take_large_pages(locked: &Locked, plan: &mut Plan, lease: &mut Lease) -> Result<(), LedgerError> {
     let setting = Path::new("/").join(SHMEM_SETTING);
-    let is_lent = || Ok::<_, LedgerError>(locked.living()?.iter().flat_map(|entry| &entry.settings).any(|s| s.path == setting));
-    let must_change = plan.large_pages == LargePages::AfterChange || (plan.large_pages == LargePages::Given && is_lent()?);
+    let is_lent =
+        || Ok::<_, LedgerError>(locked.living()?.iter().flat_map(|entry| &entry.settings).any(|s| s.path == setting));
+    let must_change =
+        plan.large_pages == LargePages::AfterChange || (plan.large_pages == LargePages::Given && is_lent()?);
     if must_change {
         plan.large_pages = if locked.change(lease, &setting, "advise")? { LargePages::Given } else { LargePages::None };
     }
