@@ -50,27 +50,55 @@ impl Attention {
 #[derive(Debug)]
 pub struct Doorbell {
     word: AtomicU32,
+    #[cfg(loom)]
+    exchanges: bool,
 }
 
 impl Doorbell {
     /// A doorbell whose waiter is polling.
     #[must_use]
     pub fn new() -> Self {
-        Doorbell { word: AtomicU32::new(Attention::Polling as u32) }
+        Doorbell {
+            word: AtomicU32::new(Attention::Polling as u32),
+            #[cfg(loom)]
+            exchanges: false,
+        }
+    }
+
+    /// A doorbell whose waiter exchanges the word instead of storing to it.
+    ///
+    /// Loom leaves the order of a thread's exchange and another thread's later store open, where
+    /// memory has one (an exchange takes the place right behind the store that it read). A ringer
+    /// that rings again would there be shown its own exchange in place of an announcement that
+    /// came after it: a lost wake-up that no machine has. Models with more than one ring in a
+    /// row use this constructor, the others the code as it is.
+    #[cfg(loom)]
+    #[must_use]
+    pub fn exchanging() -> Self {
+        Doorbell { exchanges: true, ..Self::new() }
+    }
+
+    fn set(&self, attention: Attention) {
+        #[cfg(loom)]
+        if self.exchanges {
+            self.word.swap(attention as u32, Ordering::Relaxed);
+            return;
+        }
+        self.word.store(attention as u32, Ordering::Relaxed);
     }
 
     /// Waiter: announces `attention`. Look at the rings once more *after* this and before
     /// sleeping or leaving for the program. The sleep must compare the word, as futex(2) does,
     /// or be ended by a wake-up that came before it.
     pub fn announce(&self, attention: Attention) {
-        self.word.store(attention as u32, Ordering::Relaxed);
+        self.set(attention);
         fence(Ordering::SeqCst);
     }
 
     /// Waiter: back to polling. A ringer may have seen the announcement before: its wake-up or
     /// interrupt still comes.
     pub fn polling(&self) {
-        self.word.store(Attention::Polling as u32, Ordering::Relaxed);
+        self.set(Attention::Polling);
     }
 
     /// Ringer: call after filling the ring. Says what is needed now; a sleeping or busy waiter
