@@ -78,6 +78,7 @@ pub fn prepare(facts: &'static Facts, platform: &'static dyn Platform) {
     facts.control.advance(CellState::Booting);
     let layout = &facts.layout;
     mm::init(platform, layout.frames + heap_bytes(layout)..layout.end);
+    mm::set_numa_node(facts.info.numa_node);
     let cores = (0..layout.cores).map(|index| {
         let block = layout.core_block(&facts.region, index).expect("core blocks lie in the layout");
         let submissions = layout.submissions(&facts.region, index).expect("rings lie in the layout");

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use shm_ipc::control::Cause;
 use shm_ipc::doorbell::Attention;
 
-use super::core::{Core, this_core};
+use super::core::{Core, pending, this_core};
 use super::{signal, switch, timer};
 use crate::{forward, platform};
 
@@ -23,7 +23,9 @@ pub extern "C" fn run() -> ! {
 
 /// Whether there is something to run or to act on. Acts on completions, deadlines, signals.
 fn look(core: &Core) -> bool {
-    core.pending.store(0, Ordering::SeqCst);
+    if core.pending.swap(0, Ordering::SeqCst) & pending::TIMER != 0 {
+        timer::fired(core);
+    }
     forward::poll(core);
     timer::expire(core);
     signal::drain_inbox(core);

@@ -134,7 +134,8 @@ impl Platform for Process {
     fn move_foreign(&self, from: u64, old_len: u64, to: u64, new_len: u64) -> Result<(), Errno> {
         const MREMAP_MAYMOVE: u64 = 1;
         const MREMAP_FIXED: u64 = 2;
-        let flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+        // The same place means: change the size there.
+        let flags = if from == to { 0 } else { MREMAP_MAYMOVE | MREMAP_FIXED };
         // SAFETY: both ranges lie in the user range.
         unsafe { host::call(nr::MREMAP, [from, old_len, new_len, flags, to, 0]).map(|_| ()) }
     }
