@@ -197,13 +197,18 @@ impl Cell {
     }
 }
 
+/// Signals that a process gets for what it did itself.
+const FAULTS: [i32; 7] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS, libc::SIGABRT];
+
 /// How a cell ended, by what its kernel left in the control page and what Linux says of its
-/// process. Only SIGKILL can end it without the kernel's doing.
+/// process. A signal that is no fault came from outside: SIGKILL, or any before the kernel was
+/// there to take it.
 fn verdict(state: Option<CellState>, exit: Option<Exit>, panic: &[u8], waited: Exit) -> Result<Exit, Error> {
     match (state, exit, waited) {
         (Some(CellState::Failed), ..) => Err(Error::KernelFailed(printable(panic))),
         (Some(CellState::Exited), Some(exit), _) => Ok(exit),
-        (.., Exit::Signal(signal)) if i32::from(signal) == libc::SIGKILL => Ok(waited),
+        (.., Exit::Signal(signal)) if !FAULTS.contains(&signal.into()) => Ok(waited),
         (.., Exit::Signal(signal)) => Err(Error::KernelFailed(format!("ended by signal {signal} without a word"))),
         (.., Exit::Code(code)) => Err(Error::KernelFailed(format!("ended with status {code} without a word"))),
     }
@@ -246,6 +251,8 @@ mod tests {
     fn a_cell_can_be_killed() {
         for state in [Some(CellState::Booting), Some(CellState::Running), None] {
             assert_eq!(verdict(state, None, b"", KILLED).expect("ended"), KILLED);
+            let terminated = Exit::Signal(15);
+            assert_eq!(verdict(state, None, b"", terminated).expect("ended"), terminated);
         }
     }
 

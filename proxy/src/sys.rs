@@ -216,3 +216,48 @@ pub fn leave_descriptors() -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_UNSHARE) })?;
     Ok(())
 }
+
+/// A copy of this process that the usual wait calls, and so the program, do not see: it sends no
+/// signal when it ends. `None` in the copy.
+pub fn fork_apart() -> io::Result<Option<libc::pid_t>> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("more than one thread"));
+    }
+    // SAFETY: this is the only thread, so the copy has everything that it may rely on, locks of
+    // the allocator included. No memory is shared.
+    let process = check(unsafe {
+        libc::syscall(libc::SYS_clone, 0, ptr::null::<u8>(), ptr::null::<u8>(), ptr::null::<u8>(), 0)
+    })?;
+    Ok((process != 0).then_some(process as libc::pid_t))
+}
+
+/// Waits for a copy made by [`fork_apart`].
+pub fn reap_apart(process: libc::pid_t) {
+    // SAFETY: the status is not asked for.
+    unsafe { libc::waitpid(process, ptr::null_mut(), libc::__WCLONE) };
+}
+
+/// Cuts this process off from everything but its parent, whose death becomes a signal.
+pub fn become_keeper() -> io::Result<()> {
+    let nothing = nix::fcntl::open("/dev/null", nix::fcntl::OFlag::O_RDWR, nix::sys::stat::Mode::empty())?;
+    nix::unistd::dup2_stdin(&nothing)?;
+    nix::unistd::dup2_stdout(&nothing)?;
+    nix::unistd::dup2_stderr(&nothing)?;
+    std::mem::forget(nothing);
+    nix::unistd::setsid()?;
+    nix::unistd::chdir("/")?;
+    // SAFETY: the descriptors that are closed are copies of the parent's, none of which is used
+    // here any more; the name is a string that ends.
+    unsafe {
+        check(libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0))?;
+        libc::prctl(libc::PR_SET_NAME, c"tacet-keeper".as_ptr());
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM).into())?;
+    }
+    Ok(())
+}
+
+/// Ends this process without any of the ceremonies of the one that it is a copy of.
+pub fn exit_at_once(status: i32) -> ! {
+    // SAFETY: nothing is left to be done.
+    unsafe { libc::_exit(status) }
+}

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::launcher::Rank;
 use crate::node::cpus::CpuSet;
 use crate::node::pages::selected;
+use crate::reserve::keeper::Keeper;
 use crate::reserve::processes::{Here, Process};
 
 /// Format of the entries.
@@ -247,7 +248,7 @@ impl Locked<'_> {
         let directory = &self.ledger.directory;
         let entry = Entry::of_this_process(holding).map_err(failed("read what is needed for", directory))?;
         self.write(&entry)?;
-        Ok(Lease { ledger: self.ledger.clone(), entry })
+        Ok(Lease { ledger: self.ledger.clone(), entry, keeper: None })
     }
 
     /// Changes a setting of the node for as long as the lease, or that of another cell that
@@ -321,14 +322,25 @@ fn restore(setting: &Setting) -> io::Result<()> {
     if value(&setting.path)? == setting.new { fs::write(&setting.path, &setting.old) } else { Ok(()) }
 }
 
-/// An entry of this process; what it holds is given back when it is dropped.
+/// An entry of this process; what it holds is given back when it is dropped. The keeper, if
+/// there is one, goes after that.
 #[derive(Debug)]
 pub struct Lease {
     ledger: Ledger,
     entry: Entry,
+    keeper: Option<Keeper>,
 }
 
 impl Lease {
+    /// Sees to it that what is held is given back even if this process is killed. No other
+    /// thread may have been started, and all signals must be held back.
+    pub fn guard(&mut self) {
+        match Keeper::start(&self.ledger, self.entry.proxy) {
+            Ok(keeper) => self.keeper = Some(keeper),
+            Err(error) => tracing::info!("if this process is killed, `tacet reclaim` has to give back: {error}"),
+        }
+    }
+
     /// Notes the cell's process.
     pub fn set_child(&mut self, pid: u32) -> Result<(), LedgerError> {
         let child = Process::read(pid).map_err(failed("read what is needed for", &self.ledger.directory))?;

@@ -2,9 +2,10 @@
 //!
 //! [`cores`] and [`memory`] decide, as pure functions; [`ledger`] keeps who holds what, so that
 //! proxies which start in the same moment share the node, and so that nothing is lost when one
-//! of them is killed.
+//! of them is killed; [`keeper`] then gives it back.
 
 pub mod cores;
+pub mod keeper;
 pub mod ledger;
 pub mod memory;
 pub mod processes;
@@ -212,7 +213,8 @@ pub fn rehearse(options: &Run, circumstances: &Circumstances) -> Result<Plan, Er
 }
 
 /// Decides what a cell gets and enters it into the ledger, all under the ledger's lock: of two
-/// proxies that start in the same moment, the second sees what the first has taken.
+/// proxies that start in the same moment, the second sees what the first has taken. No other
+/// thread may have been started, and all signals must be held back.
 pub fn reserve(options: &Run, circumstances: &Circumstances, program: &Path) -> Result<(Plan, Lease), Error> {
     let ledger = Ledger::open()?;
     let locked = ledger.lock()?;
@@ -228,6 +230,8 @@ pub fn reserve(options: &Run, circumstances: &Circumstances, program: &Path) -> 
         memory: plan.memory,
     })?;
     take_large_pages(&locked, &mut plan, &mut lease)?;
+    drop(locked);
+    lease.guard();
     Ok((plan, lease))
 }
 
