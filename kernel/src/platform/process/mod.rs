@@ -74,6 +74,14 @@ impl Process {
         address.wrapping_sub(self.info.image[0]) < self.info.image[1]
     }
 
+    /// Whether a core that was interrupted there was in the kernel: in its image, or in the
+    /// host's vDSO on a kernel stack, from where the kernel reads the clock.
+    fn is_kernel(&self, rip: u64, rsp: u64) -> bool {
+        let lies_in = |address: u64, [start, len]: [u64; 2]| address.wrapping_sub(start) < len;
+        let window = [self.info.window, self.region.len()];
+        self.in_image(rip) || (lies_in(rip, self.info.keep) && lies_in(rsp, window))
+    }
+
     fn advise_large(&self, at: u64, len: u64) {
         const MADV_HUGEPAGE: u64 = 14;
         if self.info.flags & FLAG_TRANSPARENT_LARGE_PAGES != 0 && len >= LARGE_PAGE {

@@ -172,7 +172,7 @@ extern "C" fn on_signal(signal: i32, info: *const [u8; 128], context: *mut HostU
     let core = own_core();
     let Some(process) = PROCESS.get() else { host::exit_group(125) };
     let fault = fault_of(signal as u8, info, context);
-    if !process.in_image(context.rip) {
+    if !process.is_kernel(context.rip, context.rsp) {
         interrupt_program(core, signal as u8, info, context, fault);
     }
     let (begin, end, again) = arch::return_window();
