@@ -116,8 +116,8 @@ impl<O: Message, I: Message + PartialEq> Talk<O, I> {
         Ok(before != (self.sent, self.received))
     }
 
-    /// Runs the conversation to its end. Bells stand for messages and for room alike, so each
-    /// side rings after either.
+    /// Runs the conversation to its end. Here a bell stands for room in a ring as well as for
+    /// messages (the protocol asks for less), so each side rings after either.
     fn run(
         &mut self,
         (mut out, mut inward): (Producer<'_>, Consumer<'_>),

@@ -1,6 +1,6 @@
 //! Every system call of x86-64 Linux 6.1: how it is handled and what its arguments are.
 //!
-//! One row per call, in [`table`]. The kernel decides by it whether to answer or to forward,
+//! One row per call, in `table.rs`. The kernel decides by it whether to answer or to forward,
 //! and marshals a forwarded call by its [`Shape`]s; the proxy unmarshals by the same row. The
 //! compatibility page `docs/calls.md` is printed from it (`cargo run -p shm-ipc --example
 //! call-table`). Source of numbers and arguments: `arch/x86/entry/syscalls/syscall_64.tbl` and
