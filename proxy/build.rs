@@ -24,7 +24,8 @@ const FLAGS: [&str; 9] = [
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// What would lead the inner cargo astray.
-const FOREIGN: [&str; 5] = ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"];
+const FOREIGN: [&str; 5] =
+    ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET"];
 
 fn main() {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("..");

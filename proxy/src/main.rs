@@ -7,18 +7,19 @@
 //! run, report          a run: reserve, boot, serve, report
 //! serve/, boot/        the calls of a running cell; starting its kernel
 //! reserve/, signals    what a cell takes of the node; what is sent to it
-//! node/, launcher, exec, descriptors, log
+//! node/, launcher, exec, descriptors, inherited, log
 //!                      what is there: the machine, the rank, the program, room for our own files
 //! sys                  system calls that no crate wraps
 //! ```
 //!
-//! Unsafe code is in `sys`, `boot/` and `serve/` only.
+//! Unsafe code is in `sys`, `inherited`, `boot/` and `serve/` only.
 
 mod boot;
 mod cli;
 mod descriptors;
 mod error;
 mod exec;
+mod inherited;
 mod launcher;
 mod log;
 mod node;

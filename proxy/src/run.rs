@@ -21,7 +21,7 @@ use crate::reserve::ledger::Lease;
 use crate::reserve::memory::CellMemory;
 use crate::reserve::{self, Circumstances, LargePages, Plan};
 use crate::serve::{self, Fault, Server};
-use crate::{report, signals, sys};
+use crate::{inherited, report, signals, sys};
 
 /// Runs the program; gives how it ended. `None` for a rehearsal, whose text goes to `say`.
 pub fn run(options: &Run, say: impl FnOnce(&str) -> Result<(), Error>) -> Result<Option<Exit>, Error> {
@@ -36,10 +36,10 @@ pub fn run(options: &Run, say: impl FnOnce(&str) -> Result<(), Error>) -> Result
         say(&report::rehearsal(&plan, &circumstances.node, &program))?;
         return Ok(None);
     }
-    let inherited = signals::hold().map_err(failed("hold signals back"))?;
+    signals::hold().map_err(failed("hold signals back"))?;
     let (plan, lease) = reserve::reserve(options, &circumstances, &program.path)?;
     report::log(&plan);
-    let cell = Cell::boot(&plan, program, inherited)?;
+    let cell = Cell::boot(&plan, program)?;
     let ended = cell.serve(lease)?;
     if options.stats {
         eprint!("{}", report::statistics(&ended.for_report(&plan)));
@@ -96,7 +96,7 @@ fn environment() -> Vec<CString> {
 }
 
 impl Cell {
-    fn boot(plan: &Plan, program: Program, inherited: signals::Inherited) -> Result<Self, Error> {
+    fn boot(plan: &Plan, program: Program) -> Result<Self, Error> {
         let started = Instant::now();
         sys::run_on(plan.cores.service.iter()).map_err(failed("move to the service cores"))?;
         let band = PrivateBand::establish()?;
@@ -125,10 +125,11 @@ impl Cell {
             numa_node: plan.binding.map(|(id, _)| id).or(plan.cores.numa).unwrap_or(0),
             large_pages,
             name_unsupported: true,
+            ignored_signals: inherited::ignored_signals(),
+            blocked_signals: inherited::blocked_signals(),
         };
-        let child = signals::as_inherited(inherited, || platform::start(&start))
-            .and_then(|started| started)
-            .map_err(failed("start the cell"))?;
+        inherited::close_what_was_closed();
+        let child = platform::start(&start).map_err(failed("start the cell"))?;
         if large_pages {
             sys::advise_large_pages(&child.region, layout.frames, layout.frame_bytes())
                 .map_err(failed("ask for large pages for the cell's memory"))?;

@@ -11,24 +11,10 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 
 use crate::sys;
 
-/// The signals that were blocked when this process started: the program inherits them.
-#[derive(Debug, Clone, Copy)]
-pub struct Inherited(SigSet);
-
 /// Blocks every signal in this thread and those that it starts. From here on none ends this
 /// process before what it has taken is given back; they wait to be sent on.
-pub fn hold() -> io::Result<Inherited> {
-    let mut before = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    Ok(Inherited(before))
-}
-
-/// Does something with the signals blocked that this process was started with.
-pub fn as_inherited<T>(inherited: Inherited, work: impl FnOnce() -> T) -> io::Result<T> {
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&inherited.0), None)?;
-    let result = work();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
-    Ok(result)
+pub fn hold() -> io::Result<()> {
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?)
 }
 
 /// From here on, in a thread of its own, sends on what arrives to the process `child`, which
@@ -63,14 +49,11 @@ mod tests {
 
     /// In a thread of its own: the mask is the thread's.
     #[test]
-    fn held_signals_are_let_go_for_as_long_as_asked() {
-        let mask = || SigSet::thread_get_mask().expect("readable");
-        thread::spawn(move || {
-            let before = mask();
-            let inherited = hold().expect("held");
-            assert!(mask().contains(Signal::SIGTERM));
-            assert_eq!(as_inherited(inherited, mask).expect("let go"), before);
-            assert!(mask().contains(Signal::SIGTERM));
+    fn held_signals_stay_held() {
+        thread::spawn(|| {
+            hold().expect("held");
+            let mask = SigSet::thread_get_mask().expect("readable");
+            assert!(mask.contains(Signal::SIGTERM) && mask.contains(Signal::SIGINT));
         })
         .join()
         .expect("no panic");

@@ -64,6 +64,7 @@ pub fn prctl(args: [u64; 6]) -> SysResult {
     const PR_SET_VMA: u32 = 0x5356_4d41;
     const PR_SET_PTRACER: u32 = 0x5961_6d61;
     const LAST_CAPABILITY: u64 = 40;
+    const LAST_OPTION: u32 = 64;
     let [option, value, ..] = args;
     match option as u32 {
         linux_prctl::PR_SET_NAME => set_name(value),
@@ -82,10 +83,12 @@ pub fn prctl(args: [u64; 6]) -> SysResult {
         linux_prctl::PR_SET_PDEATHSIG | linux_prctl::PR_SET_DUMPABLE | linux_prctl::PR_CAPBSET_READ => {
             Err(Errno::EINVAL)
         }
-        _ => {
+        // Options that Linux 6.1 knows; others are its EINVAL too.
+        1..=LAST_OPTION => {
             named::once(named::What::Prctl(option));
             Err(Errno::EINVAL)
         }
+        _ => Err(Errno::EINVAL),
     }
 }
 

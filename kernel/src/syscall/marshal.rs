@@ -146,6 +146,9 @@ fn read_iovecs(at: u64, count: u64) -> Result<Vec<[u64; 2]>, Errno> {
     let mut vectors = Vec::with_capacity(count as usize);
     for i in 0..count {
         let vector: [u64; 2] = user::read(at.wrapping_add(16 * i))?;
+        if vector[1] != 0 {
+            user::check(vector[0], vector[1])?;
+        }
         total = total.checked_add(vector[1]).filter(|total| *total <= i64::MAX as u64).ok_or(Errno::EINVAL)?;
         vectors.push(vector);
     }

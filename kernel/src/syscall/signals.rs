@@ -176,8 +176,8 @@ fn number(raw: u64) -> Result<u8, Errno> {
 }
 
 /// Sends through Linux.
-fn send_outside(pid: u64, signal: u64, info: Option<&SigInfo>) -> SysResult {
-    let mut request = Request::new(private::SIGNAL, [pid, signal, 0, 0, 0, 0]);
+fn send_outside(pid: u64, tid: u64, signal: u64, info: Option<&SigInfo>) -> SysResult {
+    let mut request = Request::new(private::SIGNAL, [pid, signal, 0, tid, 0, 0]);
     if let Some(info) = info {
         request.kernel_buffer(2, info.0.to_vec());
     }
@@ -189,7 +189,7 @@ pub fn kill(args: [u64; 6]) -> SysResult {
     let [pid, raw, ..] = args;
     let signal = number(raw)?;
     if pid as u32 != own_pid() {
-        return send_outside(u64::from(pid as u32), raw, None);
+        return send_outside(u64::from(pid as u32), 0, raw, None);
     }
     if signal == 0 {
         return Ok(0);
@@ -211,9 +211,9 @@ fn target(pid: Option<u64>, tid: u64) -> Result<Option<Arc<Thread>>, Errno> {
     }
 }
 
-fn send_to(thread: Option<Arc<Thread>>, pid: u64, raw: u64) -> SysResult {
+fn send_to(thread: Option<Arc<Thread>>, pid: u64, tid: u64, raw: u64) -> SysResult {
     let signal = number(raw)?;
-    let Some(thread) = thread else { return send_outside(pid, raw, None) };
+    let Some(thread) = thread else { return send_outside(pid, tid, raw, None) };
     if signal != 0 {
         let info = SigInfo::thread(signal, own_pid(), boot::facts().info.ids[0] as u32);
         if !signal::send_thread(&thread, info) {
@@ -226,13 +226,13 @@ fn send_to(thread: Option<Arc<Thread>>, pid: u64, raw: u64) -> SysResult {
 /// tgkill(2)
 pub fn tgkill(args: [u64; 6]) -> SysResult {
     let [pid, tid, raw, ..] = args;
-    send_to(target(Some(pid), tid)?, u64::from(pid as u32), raw)
+    send_to(target(Some(pid), tid)?, u64::from(pid as u32), u64::from(tid as u32), raw)
 }
 
 /// tkill(2)
 pub fn tkill(args: [u64; 6]) -> SysResult {
     let [tid, raw, ..] = args;
-    send_to(target(None, tid)?, u64::from(tid as u32), raw)
+    send_to(target(None, tid)?, u64::from(tid as u32), u64::from(tid as u32), raw)
 }
 
 /// The siginfo of a queueing call; a program may not pretend to be the kernel to others.
@@ -247,7 +247,7 @@ pub fn rt_sigqueueinfo(args: [u64; 6]) -> SysResult {
     let signal = number(raw)?;
     let info = queued_info(signal, at)?;
     if pid as u32 != own_pid() {
-        return send_outside(u64::from(pid as u32), raw, Some(&info));
+        return send_outside(u64::from(pid as u32), 0, raw, Some(&info));
     }
     if signal != 0 && !signal::send_process(info) {
         return Err(Errno::EAGAIN);

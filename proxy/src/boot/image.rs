@@ -74,7 +74,8 @@ fn relocate(memory: &mut [u8], image: &[u8], base: u64) -> io::Result<()> {
     let (Some(at), Some(size)) = (entry(elf::DT_RELA), entry(elf::DT_RELASZ)) else { return Ok(()) };
     let table: Vec<u8> = memory.get(at as usize..(at + size) as usize).ok_or(()).map_err(malformed)?.to_vec();
     let count = table.len() / size_of::<elf::Rela64<LittleEndian>>();
-    let (relocations, _) = object::pod::slice_from_bytes::<elf::Rela64<LittleEndian>>(&table, count).map_err(malformed)?;
+    let (relocations, _) =
+        object::pod::slice_from_bytes::<elf::Rela64<LittleEndian>>(&table, count).map_err(malformed)?;
     for relocation in relocations {
         if relocation.r_type(endian, false) != elf::R_X86_64_RELATIVE {
             return Err(malformed(()));
@@ -90,7 +91,8 @@ fn protect(base: u64, at: u64, len: u64, flags: u32) -> io::Result<()> {
     let start = (base + at) / PAGE * PAGE;
     let end = (base + at + len).next_multiple_of(PAGE);
     let bit = |flag: u32, protection| if flags & flag != 0 { protection } else { 0 };
-    let protection = bit(elf::PF_R.0, libc::PROT_READ) | bit(elf::PF_W.0, libc::PROT_WRITE) | bit(elf::PF_X.0, libc::PROT_EXEC);
+    let protection =
+        bit(elf::PF_R.0, libc::PROT_READ) | bit(elf::PF_W.0, libc::PROT_WRITE) | bit(elf::PF_X.0, libc::PROT_EXEC);
     // SAFETY: part of the mapping made by `map`, of which no reference is used any more.
     match unsafe { libc::mprotect(ptr::without_provenance_mut(start as usize), (end - start) as usize, protection) } {
         0 => Ok(()),

@@ -50,6 +50,10 @@ pub struct Plan<'a> {
     pub large_pages: bool,
     /// Whether unsupported calls are named on stderr.
     pub name_unsupported: bool,
+    /// Signals that the program inherits as ignored, bit n - 1 for signal n.
+    pub ignored_signals: u64,
+    /// Signals that it inherits as blocked.
+    pub blocked_signals: u64,
 }
 
 /// A cell that has been started.
@@ -144,16 +148,14 @@ fn boot_info(plan: &Plan<'_>, loaded: &Loaded, strings_len: u64) -> io::Result<B
     let vdso = vdso::find();
     let mut random = [0; 64];
     // SAFETY: fills 64 bytes; the other calls only return numbers.
-    let (ppid, ids, hwcap, clock_ticks, min_sigstack) = unsafe {
+    let (ppid, ids) = unsafe {
         if libc::getrandom(random.as_mut_ptr().cast(), random.len(), 0) != random.len() as isize {
             return Err(io::Error::last_os_error());
         }
         let ids = [libc::getuid(), libc::geteuid(), libc::getgid(), libc::getegid()];
-        let hwcap = [libc::getauxval(libc::AT_HWCAP), libc::getauxval(libc::AT_HWCAP2)];
-        let ticks = libc::getauxval(libc::AT_CLKTCK);
-        (libc::getppid(), ids, hwcap, ticks, libc::getauxval(libc::AT_MINSIGSTKSZ))
+        (libc::getppid(), ids)
     };
-    let (ignored_signals, blocked_signals) = inherited_signals();
+    let auxiliary = Auxiliary::read()?;
     let flag = |on: bool, flag: u64| if on { flag } else { 0 };
     Ok(BootInfo {
         pid: 0,
@@ -164,9 +166,9 @@ fn boot_info(plan: &Plan<'_>, loaded: &Loaded, strings_len: u64) -> io::Result<B
         strings_len,
         exec_fd: plan.program.as_raw_fd() as u64,
         private_fds: [plan.private_fds.start as u64, plan.private_fds.len() as u64],
-        hwcap,
-        clock_ticks,
-        min_sigstack,
+        hwcap: [auxiliary.get(libc::AT_HWCAP), auxiliary.get(libc::AT_HWCAP2)],
+        clock_ticks: auxiliary.get(libc::AT_CLKTCK),
+        min_sigstack: auxiliary.get(libc::AT_MINSIGSTKSZ),
         vdso: vdso.base,
         vdso_clock: vdso.clock,
         stack_limit: stack_limit(),
@@ -175,13 +177,31 @@ fn boot_info(plan: &Plan<'_>, loaded: &Loaded, strings_len: u64) -> io::Result<B
         spin_ns: u64::try_from(plan.spin.as_nanos()).unwrap_or(u64::MAX),
         image: [loaded.base, loaded.len],
         window: WINDOW,
-        ignored_signals,
-        blocked_signals,
+        ignored_signals: plan.ignored_signals,
+        blocked_signals: plan.blocked_signals,
         keep: [vdso.keep.start, vdso.keep.end - vdso.keep.start],
         memory_fd: plan.memory.as_raw_fd() as u64,
         flags: flag(plan.large_pages, FLAG_TRANSPARENT_LARGE_PAGES)
             | flag(plan.name_unsupported, FLAG_NAME_UNSUPPORTED),
     })
+}
+
+/// The auxiliary vector as the kernel made it: getauxval(3) of glibc answers AT_HWCAP with a
+/// value of its own.
+struct Auxiliary(Vec<u8>);
+
+impl Auxiliary {
+    fn read() -> io::Result<Self> {
+        std::fs::read("/proc/self/auxv").map(Auxiliary)
+    }
+
+    fn get(&self, key: u64) -> u64 {
+        let words = |pair: &[u8]| {
+            let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|i| pair[at + i]));
+            (word(0), word(8))
+        };
+        self.0.chunks_exact(16).map(words).find(|(name, _)| *name == key).map_or(0, |(_, value)| value)
+    }
 }
 
 /// Soft limit of the stack in bytes.
@@ -192,32 +212,6 @@ fn stack_limit() -> u64 {
         0 => limit.rlim_cur,
         _ => 8 << 20,
     }
-}
-
-/// Signals that whoever started tacet ignores or blocks, as the program would inherit them.
-/// Rust's runtime ignores SIGPIPE at start, so that one counts as it came only if `main` has
-/// noted it: the default is assumed.
-fn inherited_signals() -> (u64, u64) {
-    let mut ignored = 0;
-    for signal in 1..=64 {
-        if signal == libc::SIGPIPE {
-            continue;
-        }
-        // SAFETY: only reads the disposition.
-        let ignores = unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(signal, ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
-        };
-        if ignores {
-            ignored |= 1 << (signal - 1);
-        }
-    }
-    let mut blocked = 0u64;
-    // SAFETY: reads the mask, eight bytes as the kernel has it.
-    unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, ptr::null::<u64>(), &raw mut blocked, 8);
-    }
-    (ignored, blocked)
 }
 
 /// The child's part: ends in the kernel. Only system calls from here on.

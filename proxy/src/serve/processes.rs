@@ -71,8 +71,10 @@ pub fn signal(call: &Call<'_, '_>) -> Outcome {
         // The proxy is not there for the program.
         return Err(Errno(libc::ESRCH));
     }
-    if !call.has_buffer(2) {
-        return host::numbers(libc::SYS_kill, &[pid, signal]);
+    match (call.has_buffer(2), i64::from(call.int(3))) {
+        (false, 0) => return host::numbers(libc::SYS_kill, &[pid, signal]),
+        (false, tid) => return host::numbers(libc::SYS_tgkill, &[pid, tid, signal]),
+        (true, _) => {}
     }
     let info = call.structure::<SIGINFO>(2)?;
     let (pid, signal) = (Arg::number(pid as u64), Arg::number(signal as u64));

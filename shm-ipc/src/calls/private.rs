@@ -14,7 +14,8 @@ pub const NOTICE: u32 = KERNEL_ONLY;
 pub const CANCEL: u32 = KERNEL_ONLY + 1;
 /// The program was stopped (SIGTSTP and the like, a0): stop the proxy with it.
 pub const STOP: u32 = KERNEL_ONLY + 2;
-/// Send signal a1 with siginfo a2 (in, 128 bytes) to process a0.
+/// Send signal a1 to process a0 (as in kill(2)), with siginfo a2 (in, 128 bytes) if there is
+/// one, or to its thread a3 if that is not 0.
 pub const SIGNAL: u32 = KERNEL_ONLY + 3;
 /// pread64 of the program's own file, which the proxy has open: a0 its descriptor, a1 buffer
 /// (out), a2 length, a3 offset.
