@@ -7,7 +7,7 @@ use shm_ipc::calls::{Call, Len, Shape};
 use super::special;
 use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
-use crate::mm::user;
+use crate::mm::{self, user};
 use crate::sched::signal::{self, SigInfo, number};
 use crate::sched::thread::current_arc;
 
@@ -146,8 +146,9 @@ fn read_iovecs(at: u64, count: u64) -> Result<Vec<[u64; 2]>, Errno> {
     let mut vectors = Vec::with_capacity(count as usize);
     for i in 0..count {
         let vector: [u64; 2] = user::read(at.wrapping_add(16 * i))?;
-        if vector[1] != 0 {
-            user::check(vector[0], vector[1])?;
+        // Linux refuses addresses beyond its programs' at once, unmapped ones when it gets there.
+        if vector[0].checked_add(vector[1]).is_none_or(|end| end > mm::user_range().end) {
+            return Err(Errno::EFAULT);
         }
         total = total.checked_add(vector[1]).filter(|total| *total <= i64::MAX as u64).ok_or(Errno::EINVAL)?;
         vectors.push(vector);

@@ -41,11 +41,29 @@ pub fn transfer(call: &mut Call<'_, '_>, way: Way) -> Outcome {
         let pieces = vectors(call, 1)?;
         let (count, position) = (Arg::number(pieces.count()), number(call, 3));
         let args = [number(call, 0), Arg::vectors(&pieces), count, position, Arg::null(), Arg::null()];
-        return call.make(vector_nr, &args, may_block);
+        let result = call.make(vector_nr, &args, may_block);
+        return unless_ready(call, way, result, |call| call.inline(vector_nr, &args));
     }
     let mut arguments = Arguments::new(call)?;
     let args = arguments.args(call)?;
-    call.make(nr, &args, may_block)
+    let result = call.make(nr, &args, may_block);
+    unless_ready(call, way, result, |call| call.inline(nr, &args))
+}
+
+/// What a pipe takes at once when it takes anything (`PIPE_BUF`).
+const AT_ONCE: u64 = 4096;
+
+/// A call that was given up before it began has not even tried. Linux tells of a signal only
+/// when there is something to wait for: where there is not, the call is made after all.
+fn unless_ready(
+    call: &mut Call<'_, '_>,
+    way: Way,
+    result: Outcome,
+    again: impl FnOnce(&mut Call<'_, '_>) -> Outcome,
+) -> Outcome {
+    let interrupted = result == Err(Errno(libc::EINTR));
+    let small = way == Way::Read || call.len(1) <= AT_ONCE;
+    if interrupted && small && host::is_ready(call.fd(0)?, way == Way::Write) { again(call) } else { result }
 }
 
 /// The call that takes several pieces. preadv's position is the low half of a pair whose high

@@ -270,6 +270,14 @@ pub fn own_pid() -> i32 {
     std::process::id() as i32
 }
 
+/// Whether a read or a write has nothing to wait for now.
+pub fn is_ready(fd: i32, to_write: bool) -> bool {
+    let events = if to_write { libc::POLLOUT } else { libc::POLLIN };
+    let mut poll = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: the one structure is ours.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
+}
+
 /// Whether O_NONBLOCK is set on `fd`; not for a descriptor that is not open.
 pub fn is_nonblocking(fd: i32) -> bool {
     let flags = numbers(libc::SYS_fcntl, &[i64::from(fd), i64::from(libc::F_GETFL)]);
