@@ -17,6 +17,10 @@ int main(int argc, char **argv) {
         MPI_Send(&token, 1, MPI_LONG, right, round, MPI_COMM_WORLD);
         if (rank == 0)
             MPI_Recv(&token, 1, MPI_LONG, left, round, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+        if (rank == 0 && round == 0) {
+            puts("under way");
+            fflush(stdout);
+        }
     }
     long expected = (long)rounds * size * (size + 1) / 2;
     if (rank == 0)

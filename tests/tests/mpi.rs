@@ -23,7 +23,7 @@ fn same(case: &Case) -> Outcome {
 
 #[test]
 fn ring() {
-    assert_eq!(same(&mpi("mpi_ring.c")).out(), "2 ranks, 100 rounds, token 300: right\n");
+    assert_eq!(same(&mpi("mpi_ring.c")).out(), "under way\n2 ranks, 100 rounds, token 300: right\n");
 }
 
 #[test]
@@ -112,11 +112,7 @@ fn launcher_is_terminated() {
     let (node, scratch) = (Node::take(), Scratch::new());
     let before = Holdings::now(&node);
     let running = case.start_cell(&node, &scratch);
-    let is_under_way = || {
-        let family = tacet_tests::process::family(running.pid());
-        (family.iter().filter(|process| process.name == "tacet").count() >= 2).then_some(())
-    };
-    assert!(tacet_tests::poll_until(Duration::from_secs(20), is_under_way).is_some(), "no two tacets under mpirun");
+    running.wait_for("under way");
     running.signal(nix::sys::signal::Signal::SIGTERM);
     let outcome = running.finish();
     assert_ne!(outcome.status.code(), Some(0), "{outcome}");

@@ -80,7 +80,7 @@ fn buffer(
             if direction == Direction::Out {
                 // Linux looks at the range at once, except where it does not fill it at once.
                 if nr != GETGROUPS {
-                    user::check(at, count * u64::from(unit))?;
+                    check_end(at, count * u64::from(unit))?;
                 }
                 return request.counted_array(index, at, count, u64::from(unit));
             }
@@ -105,6 +105,12 @@ fn buffer(
             prefix(request, index, at, u64::from(len), direction)
         }
     }
+}
+
+/// Linux refuses addresses beyond its programs' at once, unmapped ones when it gets there.
+fn check_end(at: u64, len: u64) -> Result<(), Errno> {
+    let is_beyond = at.checked_add(len).is_none_or(|end| end > mm::user_range().end);
+    if is_beyond { Err(Errno::EFAULT) } else { Ok(()) }
 }
 
 fn prefix(request: &mut Request, index: usize, at: u64, len: u64, direction: Direction) -> Result<(), Errno> {
@@ -146,10 +152,7 @@ fn read_iovecs(at: u64, count: u64) -> Result<Vec<[u64; 2]>, Errno> {
     let mut vectors = Vec::with_capacity(count as usize);
     for i in 0..count {
         let vector: [u64; 2] = user::read(at.wrapping_add(16 * i))?;
-        // Linux refuses addresses beyond its programs' at once, unmapped ones when it gets there.
-        if vector[0].checked_add(vector[1]).is_none_or(|end| end > mm::user_range().end) {
-            return Err(Errno::EFAULT);
-        }
+        check_end(vector[0], vector[1])?;
         total = total.checked_add(vector[1]).filter(|total| *total <= i64::MAX as u64).ok_or(Errno::EINVAL)?;
         vectors.push(vector);
     }
