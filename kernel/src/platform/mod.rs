@@ -11,7 +11,7 @@ use core::ops::Range;
 use bitflags::bitflags;
 use shm_ipc::region::Region;
 
-use crate::abi::Errno;
+use crate::abi::{Errno, SysResult};
 
 bitflags! {
     /// What the program may do with memory. The values are those of mmap(2).
@@ -123,6 +123,11 @@ pub trait Platform: Sync {
 
     /// Wakes up to `count` sleepers, in any process, on a word in memory mapped from Linux.
     fn wake_foreign(&self, address: u64, count: u32) -> u64;
+
+    /// Copies between program memory and the memory of another process as process_vm_readv(2)
+    /// or, with `write`, process_vm_writev(2) do, if a core of the cell can do that itself:
+    /// `None` when it can't and the call is to be forwarded. Pieces are address and length.
+    fn copy_peer(&self, write: bool, pid: u64, local: &[[u64; 2]], remote: &[[u64; 2]]) -> Option<SysResult>;
 
     /// One step of a waiting loop that expects to wait shortly.
     fn relax(&self);

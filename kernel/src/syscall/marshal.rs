@@ -147,7 +147,11 @@ pub fn iovecs(request: &mut Request, index: usize, at: u64, count: u64, directio
     Ok(())
 }
 
-fn read_iovecs(at: u64, count: u64) -> Result<Vec<[u64; 2]>, Errno> {
+/// Reads an array of iovecs: address and length each.
+///
+/// # Errors
+/// `EINVAL` when they are too long together, `EFAULT`.
+pub fn read_iovecs(at: u64, count: u64) -> Result<Vec<[u64; 2]>, Errno> {
     let mut total: u64 = 0;
     let mut vectors = Vec::with_capacity(count as usize);
     for i in 0..count {

@@ -1,14 +1,16 @@
 //! Forwarded calls whose arguments the table's shapes can't say.
 
+use alloc::vec::Vec;
+
 use shm_ipc::calls::Call;
 
-use super::marshal::{build, iovecs};
+use super::marshal::{build, iovecs, read_iovecs};
 use super::{named, signals};
 use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
-use crate::mm::user;
-use crate::sched;
+use crate::mm::{self, Access, user};
 use crate::sched::signal;
+use crate::{platform, sched};
 
 const IOCTL: u32 = 16;
 const SELECT: u32 = 23;
@@ -129,12 +131,36 @@ fn message(row: &'static Call, args: [u64; 6]) -> SysResult {
 
 fn process_vm(row: &'static Call, args: [u64; 6]) -> SysResult {
     const MAX_IOVECS: u64 = 1024;
-    if args[4] > MAX_IOVECS {
+    let [pid, local, local_count, remote, remote_count, flags] = args;
+    if local_count > MAX_IOVECS || remote_count > MAX_IOVECS || flags != 0 {
         return Err(Errno::EINVAL);
     }
+    let write = row.nr == PROCESS_VM_WRITEV;
+    let pieces = read_iovecs(local, local_count)?;
+    if is_accessible(&pieces, if write { Access::Read } else { Access::Write }) {
+        let remote = read_pairs(remote, remote_count)?;
+        if let Some(result) = platform::get().copy_peer(write, pid, &pieces, &remote) {
+            return result;
+        }
+    }
     let mut request = build(row, args)?;
-    request.structure(3, args[3], 16 * args[4], Direction::In)?;
+    request.structure(3, remote, 16 * remote_count, Direction::In)?;
     request.run().result
+}
+
+/// Whether the program may access all of the pieces; those that are filled on demand are.
+fn is_accessible(pieces: &[[u64; 2]], access: Access) -> bool {
+    let mut space = mm::space();
+    let mut parts = Vec::new();
+    pieces.iter().all(|&[at, len]| {
+        parts.clear();
+        space.pieces(at, len, access, &mut parts) == len
+    })
+}
+
+/// Addresses and lengths that mean something to another process only.
+fn read_pairs(at: u64, count: u64) -> Result<Vec<[u64; 2]>, Errno> {
+    (0..count).map(|i| user::read(at.wrapping_add(16 * i))).collect()
 }
 
 fn shmctl(row: &'static Call, args: [u64; 6]) -> SysResult {

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use shm_ipc::layout::PAGE;
 use shm_ipc::region::Region;
 
-use crate::abi::Errno;
+use crate::abi::{Errno, SysResult};
 use crate::platform::{Platform, Prot, Sharing};
 
 /// The addresses that the program may use: many more than there are frames in a test.
@@ -193,6 +193,10 @@ impl Platform for TestPlatform {
 
     fn wake_foreign(&self, _: u64, _: u32) -> u64 {
         0
+    }
+
+    fn copy_peer(&self, _: bool, _: u64, _: &[[u64; 2]], _: &[[u64; 2]]) -> Option<SysResult> {
+        None
     }
 
     fn relax(&self) {}

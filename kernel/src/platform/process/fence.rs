@@ -39,7 +39,7 @@ const TRAP: u32 = 0x0003_0000;
 const KILL_PROCESS: u32 = 0x8000_0000;
 
 /// What the platform needs once the program runs.
-const NEEDED: [u64; 15] = [
+const NEEDED: [u64; 17] = [
     nr::MMAP,
     nr::MPROTECT,
     nr::MUNMAP,
@@ -55,6 +55,8 @@ const NEEDED: [u64; 15] = [
     nr::CLOCK_GETTIME,
     nr::EXIT_GROUP,
     nr::TGKILL,
+    nr::PROCESS_VM_READV,
+    nr::PROCESS_VM_WRITEV,
 ];
 
 const HEAD: usize = 8;
@@ -151,8 +153,8 @@ mod tests {
             assert_eq!(run(&program, number as u32, AUDIT_ARCH_X86_64, 0x2), TRAP);
             assert_eq!(run(&program, number as u32, 0x4000_0003, image + 2), TRAP);
         }
-        // open, execve, ptrace, process_vm_writev, and a number of the x32 ABI
-        for number in [2, 59, 101, 311, 0x4000_0009] {
+        // open, execve, ptrace, kill, and a number of the x32 ABI
+        for number in [2, 59, 101, 62, 0x4000_0009] {
             assert_eq!(run(&program, number, AUDIT_ARCH_X86_64, image + 2), KILL_PROCESS);
             assert_eq!(run(&program, number, AUDIT_ARCH_X86_64, 0x40_1000), TRAP);
         }

@@ -30,6 +30,8 @@ pub mod nr {
     pub const EXIT_GROUP: u64 = 231;
     pub const TGKILL: u64 = 234;
     pub const SIGALTSTACK: u64 = 131;
+    pub const PROCESS_VM_READV: u64 = 310;
+    pub const PROCESS_VM_WRITEV: u64 = 311;
     pub const SECCOMP: u64 = 317;
 }
 

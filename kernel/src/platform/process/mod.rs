@@ -28,7 +28,7 @@ use shm_ipc::region::Region;
 use spin::Once;
 
 use super::{Platform, Prot, Sharing};
-use crate::abi::Errno;
+use crate::abi::{Errno, SysResult};
 use crate::sched;
 use host::{MAP_PRIVATE, MAP_SHARED, nr};
 
@@ -190,6 +190,15 @@ impl Platform for Process {
 
     fn wake_foreign(&self, address: u64, count: u32) -> u64 {
         host::futex_wake(address, count)
+    }
+
+    fn copy_peer(&self, write: bool, pid: u64, local: &[[u64; 2]], remote: &[[u64; 2]]) -> Option<SysResult> {
+        let number = if write { nr::PROCESS_VM_WRITEV } else { nr::PROCESS_VM_READV };
+        let (here, there) = (local.as_ptr() as u64, remote.as_ptr() as u64);
+        let args = [pid, here, local.len() as u64, there, remote.len() as u64, 0];
+        // SAFETY: the caller has checked that the local pieces lie in the user range; the other
+        // process's memory is not ours.
+        Some(unsafe { host::call(number, args) })
     }
 
     fn relax(&self) {
