@@ -8,7 +8,8 @@
 //!
 //! Small requests are cut from the upper end of the smallest dirty extent that fits, large ones
 //! from the lower end of a clean one, aligned for large pages: so the two don't break up each
-//! other's room.
+//! other's room. Where untouched frames cost the node memory, large ones prefer dirty extents
+//! too ([`Frames::reusing`]): a program that maps and unmaps again and again does not grow.
 //!
 //! A frame whose address a forwarded call holds is *pinned*. If it is freed meanwhile it is
 //! parked, and nobody gets it before the call has come back.
@@ -60,6 +61,8 @@ pub struct Frames {
     by_size: BTreeSet<(bool, u64, u64)>,
     pins: Vec<Range<u64>>,
     parked: Vec<Range<u64>>,
+    /// Large requests prefer frames that were used before.
+    reuse: bool,
 }
 
 impl Frames {
@@ -75,11 +78,19 @@ impl Frames {
             by_size: BTreeSet::new(),
             pins: Vec::new(),
             parked: Vec::new(),
+            reuse: false,
         };
         if len > 0 {
             frames.put(Extent { frame: start, len, clean: true });
         }
         frames
+    }
+
+    /// From here on large requests take used frames before untouched ones: right where an
+    /// untouched frame costs the node memory, although the used one must be cleared.
+    #[must_use]
+    pub fn reusing(self) -> Self {
+        Frames { reuse: true, ..self }
     }
 
     /// Bytes of all frames, free or not.
@@ -176,7 +187,7 @@ impl Frames {
     }
 
     fn take_large(&mut self, len: u64, virt: u64) -> Option<Extent> {
-        self.take_fit(len, LARGE_PAGE, virt % LARGE_PAGE, [true, false])
+        self.take_fit(len, LARGE_PAGE, virt % LARGE_PAGE, [!self.reuse, self.reuse])
     }
 
     fn take_fit(&mut self, len: u64, unit: u64, phase: u64, order: [bool; 2]) -> Option<Extent> {
@@ -269,5 +280,24 @@ impl Frames {
         self.by_size.remove(&extent.size_key());
         self.free_bytes -= extent.len;
         Some(extent)
+    }
+}
+
+#[cfg(test)]
+mod reuse_tests {
+    use super::*;
+
+    #[test]
+    fn used_frames_come_first_where_untouched_ones_cost() {
+        for (frames, expected) in
+            [(Frames::new(0..16 * LARGE_PAGE), false), (Frames::new(0..16 * LARGE_PAGE).reusing(), true)]
+        {
+            let mut frames = frames;
+            let first = frames.allocate(2 * LARGE_PAGE, 0, None).expect("there is room")[0];
+            frames.free(first.frame, first.len);
+            let again = frames.allocate(2 * LARGE_PAGE, 0, None).expect("there is room")[0];
+            assert_eq!(again.frame == first.frame, expected);
+            assert_eq!(again.clean, !expected);
+        }
     }
 }

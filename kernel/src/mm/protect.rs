@@ -26,6 +26,7 @@ impl AddressSpace {
         if bits & !(Prot::all().bits() | linux::PROT_SEM | GROWS) != 0 {
             return Err(Errno::EINVAL);
         }
+        self.check_mappings()?;
         let prot = Prot::from_bits_truncate(bits);
         let mut at = addr;
         if bits & GROWS != 0 {

@@ -126,6 +126,12 @@ pub struct Regions {
 }
 
 impl Regions {
+    /// Number of regions.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.map.len()
+    }
+
     /// The region that holds `addr`.
     #[must_use]
     pub fn find(&self, addr: u64) -> Option<Vma> {

@@ -26,6 +26,7 @@ impl AddressSpace {
         if flags & !known != 0 || fixed && !may_move || !addr.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
         }
+        self.check_mappings()?;
         let old_len = page_up(old_len).ok_or(Errno::EINVAL)?;
         let new_len = page_up(new_len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
         if fixed {

@@ -84,12 +84,13 @@ impl AddressSpace {
     #[must_use]
     pub fn new(platform: &'static dyn Platform, frames: Range<u64>) -> Self {
         let range = platform.user_range();
+        let frames = Frames::new(frames);
         AddressSpace {
             platform,
             window: platform.region(),
             regions: Regions::default(),
             mapped: Translation::default(),
-            frames: Frames::new(frames),
+            frames: if platform.untouched_frames_cost() { frames.reusing() } else { frames },
             heap: range.start..range.start,
             guard: range.end..range.end,
             range,
@@ -119,6 +120,7 @@ impl AddressSpace {
             return Err(Errno::EINVAL);
         }
         let len = page_up(request.len).ok_or(Errno::ENOMEM)?;
+        self.check_mappings()?;
         if flags & linux::MAP_ANONYMOUS == 0 {
             let sharing = file_sharing(flags)?;
             if offset.checked_add(len).is_none() {
@@ -156,8 +158,19 @@ impl AddressSpace {
         if end == addr || end > self.range.end {
             return Err(Errno::EINVAL);
         }
+        self.check_mappings()?;
         self.release(addr..end, false);
         Ok(0)
+    }
+
+    /// Whether there may be more mappings: a range in the middle of one makes three of it, and
+    /// the platform must not be the one to find out that they are too many.
+    ///
+    /// # Errors
+    /// `ENOMEM`, as on Linux.
+    pub(super) fn check_mappings(&self) -> Result<(), Errno> {
+        let mappings = self.regions.count() + self.mapped.count();
+        if mappings < self.platform.mapping_limit() { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
     /// Where the heap begins: behind the program.

@@ -47,6 +47,12 @@ pub struct Translation {
 }
 
 impl Translation {
+    /// Number of runs.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.runs.len()
+    }
+
     /// The run that holds `addr`.
     #[must_use]
     pub fn find(&self, addr: u64) -> Option<Run> {

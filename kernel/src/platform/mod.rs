@@ -47,6 +47,13 @@ pub trait Platform: Sync {
     /// Addresses that the program may use. Nothing else of the cell lies there.
     fn user_range(&self) -> Range<u64>;
 
+    /// Whether a frame that the cell has never touched costs the node memory when it is: then
+    /// used frames are handed out again first.
+    fn untouched_frames_cost(&self) -> bool;
+
+    /// How many mappings there may be.
+    fn mapping_limit(&self) -> usize;
+
     /// Maps frames.
     ///
     /// # Errors

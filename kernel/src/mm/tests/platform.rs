@@ -195,6 +195,14 @@ impl Platform for TestPlatform {
         0
     }
 
+    fn untouched_frames_cost(&self) -> bool {
+        false
+    }
+
+    fn mapping_limit(&self) -> usize {
+        60_000
+    }
+
     fn copy_peer(&self, _: bool, _: u64, _: &[[u64; 2]], _: &[[u64; 2]]) -> Option<SysResult> {
         None
     }

@@ -39,6 +39,10 @@ pub fn refuse() -> ! {
     host::exit_group(125)
 }
 
+/// Mappings that a cell may have: with room to spare below the host's default
+/// (`vm.max_map_count`, 65530), as each of ours is at most one of its.
+const MAPPINGS: usize = 60_000;
+
 /// Lowest address that a program gets (the host's `vm.mmap_min_addr`).
 const LOWEST: u64 = 0x1_0000;
 
@@ -99,6 +103,14 @@ impl Platform for Process {
 
     fn user_range(&self) -> Range<u64> {
         LOWEST..self.info.image[0] & !0xfff_ffff
+    }
+
+    fn untouched_frames_cost(&self) -> bool {
+        true
+    }
+
+    fn mapping_limit(&self) -> usize {
+        MAPPINGS
     }
 
     fn map_frames(&self, at: u64, frame: u64, len: u64, prot: Prot) -> Result<(), Errno> {
