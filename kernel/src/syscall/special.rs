@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use shm_ipc::calls::Call;
+use shm_ipc::calls::{Call, ioctl};
 
 use super::marshal::{build, iovecs, read_iovecs};
 use super::{named, signals};
@@ -224,85 +224,32 @@ fn fcntl(row: &'static Call, args: [u64; 6]) -> SysResult {
     request.run().result
 }
 
-/// What the third argument of an ioctl is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Argument {
-    Number,
-    Pointer(u64, Direction),
-    /// `struct ifconf`, which points to a further buffer.
-    Interfaces,
-    Unknown,
-}
-
-/// ioctl_list: requests from before the time when their numbers told the size of the argument
-/// (`include/uapi/asm-generic/ioctls.h`, `include/uapi/linux/sockios.h`).
-fn old_request(request: u32) -> Argument {
-    use Argument::{Interfaces, Number, Pointer};
-    use Direction::{In, InOut, Out};
-    const TERMIOS: u64 = 36;
-    const TERMIO: u64 = 18;
-    const IFREQ: u64 = 40;
-    match request {
-        0x5401 => Pointer(TERMIOS, Out),
-        0x5402..=0x5404 => Pointer(TERMIOS, In),
-        0x5405 => Pointer(TERMIO, Out),
-        0x5406..=0x5408 => Pointer(TERMIO, In),
-        // TCSBRK, TCXONC, TCFLSH, TIOCEXCL, TIOCNXCL, TIOCSCTTY, TCSBRKP, TIOCNOTTY, FIOCLEX, FIONCLEX
-        0x5409..=0x540e | 0x5422 | 0x5425 | 0x5450 | 0x5451 => Number,
-        // TIOCGPGRP, TIOCOUTQ, FIONREAD, TIOCGETD, TIOCGSID, FIOQSIZE is 8
-        0x540f | 0x5411 | 0x541b | 0x5424 | 0x5429 => Pointer(4, Out),
-        0x5460 => Pointer(8, Out),
-        // TIOCSPGRP, FIONBIO, TIOCSETD, FIOASYNC, TIOCPKT
-        0x5410 | 0x5421 | 0x5423 | 0x5452 | 0x5420 => Pointer(4, In),
-        0x5412 => Pointer(1, In),
-        0x5413 => Pointer(8, Out),
-        0x5414 => Pointer(8, In),
-        0x5415 => Pointer(4, Out),
-        0x5416..=0x5418 => Pointer(4, In),
-        // SIOCATMARK, SIOCGPGRP, SIOCGSTAMP
-        0x8903..=0x8905 => Pointer(4, Out),
-        0x8901 | 0x8902 => Pointer(4, In),
-        0x8906 | 0x8907 => Pointer(16, Out),
-        0x8912 => Interfaces,
-        0x8910..=0x8970 => Pointer(IFREQ, InOut),
-        // Wireless and bonding questions about interfaces.
-        0x8990..=0x8995 | 0x8b00..=0x8b1f => Pointer(IFREQ, InOut),
-        _ => Argument::Unknown,
-    }
-}
-
-/// Requests of the modern kind whose argument is a number all the same.
-fn takes_number(request: u32) -> bool {
-    const FICLONE: u32 = 0x4004_9409;
-    const TIOCSIG: u32 = 0x4004_5436;
-    const TIOCGPTPEER: u32 = 0x5441;
-    const BLKFLSBUF: u32 = 0x1261;
-    matches!(request, FICLONE | TIOCSIG | TIOCGPTPEER | BLKFLSBUF)
-}
-
-fn argument(request: u32) -> Argument {
-    let size = u64::from(request >> 16 & 0x3fff);
-    if takes_number(request) {
-        return Argument::Number;
-    }
-    match request >> 30 {
-        1 => Argument::Pointer(size, Direction::In),
-        2 => Argument::Pointer(size, Direction::Out),
-        3 => Argument::Pointer(size, Direction::InOut),
-        _ => old_request(request),
-    }
-}
-
 fn ioctl(row: &'static Call, args: [u64; 6]) -> SysResult {
+    use ioctl::Argument;
     let [_, code, at, ..] = args;
     let mut request = Request::new(row.nr, args);
-    match argument(code as u32) {
+    match ioctl::argument(code as u32) {
         Argument::Number => {}
-        Argument::Pointer(len, direction) => request.structure(2, at, len, direction)?,
+        Argument::Reads(len) => request.structure(2, at, u64::from(len), Direction::In)?,
+        Argument::Fills(len) => request.structure(2, at, u64::from(len), Direction::Out)?,
+        Argument::Exchanges(len) => request.structure(2, at, u64::from(len), Direction::InOut)?,
         Argument::Interfaces => {
-            request.structure(2, at, 16, Direction::InOut)?;
+            request.structure(2, at, u64::from(ioctl::IFCONF), Direction::InOut)?;
             let [len, buffer]: [u64; 2] = user::read(at)?;
             request.structure(6, buffer, u64::from(len as u32).min(1 << 16), Direction::Out)?;
+        }
+        Argument::Ethtool => {
+            request.structure(2, at, u64::from(ioctl::IFREQ), Direction::InOut)?;
+            let data: u64 = user::read(at.wrapping_add(ioctl::IFREQ_DATA))?;
+            let command: u32 = user::read(data)?;
+            let Some(len) = ioctl::ethtool_bytes(command) else {
+                named::once(named::What::Ioctl(code));
+                return Err(Errno::EOPNOTSUPP);
+            };
+            // A command's answer may be shorter than the longest: what is there is enough.
+            if request.buffer(6, data, u64::from(len), Direction::InOut)? < 4 {
+                return Err(Errno::EFAULT);
+            }
         }
         Argument::Unknown => {
             named::once(named::What::Ioctl(code));
@@ -310,20 +257,4 @@ fn ioctl(row: &'static Call, args: [u64; 6]) -> SysResult {
         }
     }
     request.run().result
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_of_requests() {
-        assert_eq!(argument(0x5401), Argument::Pointer(36, Direction::Out));
-        // TIOCGPTN: _IOR('T', 0x30, unsigned int)
-        assert_eq!(argument(0x8004_5430), Argument::Pointer(4, Direction::Out));
-        // FS_IOC_GETFLAGS: _IOR('f', 1, long)
-        assert_eq!(argument(0x8008_6601), Argument::Pointer(8, Direction::Out));
-        assert_eq!(argument(0x8912), Argument::Interfaces);
-        assert_eq!(argument(0x1234), Argument::Unknown);
-    }
 }

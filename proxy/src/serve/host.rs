@@ -93,6 +93,11 @@ impl<'m> Arg<'m> {
         Arg::pointer((&raw mut message.header).cast())
     }
 
+    /// A `struct ifreq` with a command for ethtool.
+    pub fn ethtool(question: &'m mut Ethtool) -> Self {
+        Arg::pointer(question.request.as_mut_ptr())
+    }
+
     /// A `struct ifconf` with its buffer.
     pub fn interfaces(interfaces: &'m mut Interfaces) -> Self {
         Arg::pointer((&raw mut interfaces.question).cast())
@@ -234,6 +239,28 @@ impl Interfaces {
     pub fn filled(&self) -> &[u8] {
         let len = usize::try_from(self.question.ifc_len).unwrap_or(0);
         &self.list[..len.min(self.list.len())]
+    }
+}
+
+/// `struct ifreq` (netdevice(7)) whose data is a command for ethtool.
+#[derive(Debug)]
+pub struct Ethtool {
+    request: [u8; 40],
+    command: Vec<u8>,
+}
+
+impl Ethtool {
+    /// The request with its data replaced by the address of `command`.
+    pub fn new(mut request: [u8; 40], mut command: Vec<u8>) -> Self {
+        const DATA: usize = shm_ipc::calls::ioctl::IFREQ_DATA as usize;
+        let address = command.as_mut_ptr() as u64;
+        request[DATA..DATA + 8].copy_from_slice(&address.to_ne_bytes());
+        Ethtool { request, command }
+    }
+
+    /// The command with its answer.
+    pub fn command(&self) -> &[u8] {
+        &self.command
     }
 }
 

@@ -6,6 +6,7 @@
 //! call-table`). Source of numbers and arguments: `arch/x86/entry/syscalls/syscall_64.tbl` and
 //! the manual pages of section 2.
 
+pub mod ioctl;
 pub mod private;
 mod table;
 
