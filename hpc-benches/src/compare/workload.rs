@@ -19,6 +19,8 @@ pub struct Workload {
     suite: &'static str,
     launcher: Vec<OsString>,
     programs: Vec<Vec<OsString>>,
+    /// Which programs are run once before the run that counts; none where empty.
+    rehearsals: Vec<bool>,
     reading: Reading,
     limit: Duration,
     /// The MPI program, which may live no longer than this.
@@ -43,6 +45,7 @@ impl Workload {
             suite: suite.name(),
             launcher: Vec::new(),
             programs,
+            rehearsals: Vec::new(),
             reading,
             limit: Duration::from_secs(timeout_seconds),
             compiled: None,
@@ -56,7 +59,7 @@ impl Workload {
                 settings.check()?;
                 let processes = settings.processes().into_iter();
                 let programs = processes.map(|arguments| own("calls", arguments)).collect::<Result<_, _>>()?;
-                workload(programs, Reading::Report)
+                Self { rehearsals: settings.rehearsals(), ..workload(programs, Reading::Report) }
             }
             Suite::Startup => workload(vec![vec![startup_program()?]], Reading::Elapsed),
             Suite::Mpi(settings) => {
@@ -91,10 +94,13 @@ impl Workload {
         self.launcher.is_empty()
     }
 
-    /// Runs every program once on `side`.
+    /// Runs every program on `side`: once, or, after a rehearsal, once for the record.
     pub fn run(&self, side: &Side) -> Result<Run, Failure> {
         let mut whole = Run::of(Vec::new());
-        for command in &side.commands {
+        for (index, command) in side.commands.iter().enumerate() {
+            if self.rehearsals.get(index).is_some_and(|rehearsed| *rehearsed) {
+                self.run_program(side, command)?;
+            }
             let part = self.run_program(side, command)?;
             whole.core = part.core;
             whole.measures.extend(part.measures);

@@ -47,7 +47,9 @@ struct Entry {
     name: &'static str,
     take: fn(&Bench) -> Samples,
     /// Whether a comparison gives it a process of its own: what other measures leave behind
-    /// (memory that the process already had) would change what it says.
+    /// (memory that the process already had) would change what it says. It is run twice in a
+    /// row and the second run counts: on a virtual machine the first may pay the host for memory
+    /// that whoever ran before did not use.
     alone: bool,
 }
 
@@ -86,6 +88,13 @@ impl Settings {
         }
         processes.extend(wanted().filter(|entry| entry.alone).map(|entry| self.process(entry.name)));
         processes
+    }
+
+    /// For each of [`Settings::processes`]: whether a run of it that does not count goes before.
+    pub fn rehearsals(&self) -> Vec<bool> {
+        let wanted = || ALL.iter().filter(|entry| self.wants(entry.name));
+        let shared = wanted().any(|entry| !entry.alone).then_some(false);
+        shared.into_iter().chain(wanted().filter(|entry| entry.alone).map(|_| true)).collect()
     }
 
     fn process(&self, names: &str) -> Vec<String> {
@@ -151,7 +160,9 @@ mod tests {
         let settings = Settings { dir: Some("/d".into()), only };
         let expected = [["--dir=/d", "--only=getppid,write-1"], ["--dir=/d", "--only=first-touch-1g-huge"]];
         assert_eq!(settings.processes(), expected);
+        assert_eq!(settings.rehearsals(), [false, true]);
         assert_eq!(Settings::default().processes().len(), 3);
+        assert_eq!(Settings::default().rehearsals(), [false, true, true]);
     }
 
     #[test]
