@@ -16,6 +16,13 @@ macro_rules! errnos {
                 #[doc = concat!("`", stringify!($name), "` of errno(3).")]
                 pub const $name: Errno = Errno(errno::$name as u16);
             )*
+
+            /// Its name, if the kernel itself uses it.
+            #[must_use]
+            pub fn name(self) -> Option<&'static str> {
+                const NAMES: &[(Errno, &str)] = &[$((Errno::$name, stringify!($name))),*];
+                NAMES.iter().find(|(errno, _)| *errno == self).map(|(_, name)| *name)
+            }
         }
     };
 }
@@ -28,7 +35,10 @@ errnos! {
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "errno {}", self.0)
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "errno {}", self.0),
+        }
     }
 }
 
@@ -50,4 +60,18 @@ pub fn to_raw(result: SysResult) -> i64 {
 /// The error number that the value stands for.
 pub fn from_raw(raw: i64) -> SysResult {
     if (-4095..0).contains(&raw) { Err(Errno((-raw) as u16)) } else { Ok(raw as u64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn errors_are_named() {
+        assert_eq!(Errno::ENOMEM.to_string(), "ENOMEM");
+        assert_eq!(Errno(250).to_string(), "errno 250");
+        assert_eq!(from_raw(-14), Err(Errno::EFAULT));
+        assert_eq!(to_raw(from_raw(-4096)), -4096);
+    }
 }

@@ -137,8 +137,8 @@ extern "C" fn start_program() -> ! {
             entry::leave()
         }
         Err(errno) => {
-            use alloc::format;
-            crate::forward::notice(&format!("the program can't be loaded: {errno}; see `tacet run --log debug`"));
+            let advice = "try more --memory if it is ENOMEM, shorter arguments if it is E2BIG";
+            crate::forward::notice(&alloc::format!("the program can't be loaded: {errno}; {advice}"));
             sched::process::exit(126)
         }
     }
