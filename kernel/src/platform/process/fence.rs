@@ -39,10 +39,11 @@ const TRAP: u32 = 0x0003_0000;
 const KILL_PROCESS: u32 = 0x8000_0000;
 
 /// What the platform needs once the program runs.
-const NEEDED: [u64; 17] = [
+const NEEDED: [u64; 18] = [
     nr::MMAP,
     nr::MPROTECT,
     nr::MUNMAP,
+    nr::RT_SIGPROCMASK,
     nr::RT_SIGRETURN,
     nr::SCHED_YIELD,
     nr::MREMAP,

@@ -4,8 +4,9 @@
 //! was interrupted, it saves the program's registers where the kernel keeps them and goes on
 //! in the kernel, on the thread's kernel stack; the handler's frame is forgotten and the way
 //! back to the program does without the host. For that, no signal is blocked while a handler
-//! runs and the mask never changes. When it finds that the kernel was interrupted, it only
-//! leaves a note, or mends a guarded access to program memory.
+//! runs and the mask never changes; only signals that anybody may send, in any number, keep each
+//! other out until the registers are saved ([`FROM_OUTSIDE`]). When it finds that the kernel was
+//! interrupted, it only leaves a note, or mends a guarded access to program memory.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -93,6 +94,22 @@ unsafe extern "C" {
     fn tacet_signal_return();
 }
 
+/// Signals that come from outside: all but the host's answers to what the program does and the
+/// platform's own. The host puts the frames of all signals that are pending and not blocked onto
+/// the signal stack at once. Of these there may be hundreds, so they come one by one.
+const FROM_OUTSIDE: u64 = !(bit(number::SEGV as u64)
+    | bit(number::BUS as u64)
+    | bit(number::FPE as u64)
+    | bit(number::ILL as u64)
+    | bit(number::TRAP as u64)
+    | bit(number::SYS as u64)
+    | bit(INTERRUPT_SIGNAL)
+    | bit(TIMER_SIGNAL));
+
+const fn bit(signal: u64) -> u64 {
+    1 << (signal - 1)
+}
+
 /// Installs the handler for every signal that can be caught.
 ///
 /// # Errors
@@ -103,16 +120,16 @@ pub fn install() -> Result<(), Errno> {
     const SA_RESTORER: u64 = 0x0400_0000;
     const SA_ONSTACK: u64 = 0x0800_0000;
     let handler: extern "C" fn(i32, *const [u8; 128], *mut HostUContext) = on_signal;
-    let action = HostAction {
-        handler: handler as usize as u64,
-        flags: SA_SIGINFO | SA_NODEFER | SA_RESTORER | SA_ONSTACK,
-        restorer: tacet_signal_return as *const () as u64,
-        mask: 0,
-    };
     for signal in 1..=u64::from(number::MAX) {
         if signal == u64::from(number::KILL) || signal == u64::from(number::STOP) {
             continue;
         }
+        let action = HostAction {
+            handler: handler as usize as u64,
+            flags: SA_SIGINFO | SA_NODEFER | SA_RESTORER | SA_ONSTACK,
+            restorer: tacet_signal_return as *const () as u64,
+            mask: if FROM_OUTSIDE & bit(signal) != 0 { FROM_OUTSIDE } else { 0 },
+        };
         // SAFETY: reads the structure only; the handler is written for all of them.
         unsafe { host::call(nr::RT_SIGACTION, [signal, (&raw const action) as u64, 0, 8, 0, 0])? };
     }
@@ -124,18 +141,21 @@ pub fn install() -> Result<(), Errno> {
 /// # Errors
 /// As sigaltstack(2).
 pub fn prepare_core(core: &'static Core) -> Result<(), Errno> {
-    const SIG_SETMASK: u64 = 2;
     let base = mm::kernel_pages(SIGNAL_STACK, SIGNAL_STACK).ok_or(Errno::ENOMEM)?;
     // SAFETY: fresh memory of that size and alignment.
     unsafe { base.cast::<StackBase>().write(StackBase { core }) };
     let stack = [base as u64, 0, SIGNAL_STACK];
+    // SAFETY: the host reads it; the stack is this thread's for good.
+    unsafe { host::call(nr::SIGALTSTACK, [stack.as_ptr() as u64, 0, 0, 0, 0, 0])? };
+    unblock_all()
+}
+
+/// Lets all signals through to the calling thread.
+fn unblock_all() -> Result<(), Errno> {
+    const SIG_SETMASK: u64 = 2;
     let none = 0u64;
-    // SAFETY: the host reads both; the stack is this thread's for good.
-    unsafe {
-        host::call(nr::SIGALTSTACK, [stack.as_ptr() as u64, 0, 0, 0, 0, 0])?;
-        host::call(nr::RT_SIGPROCMASK, [SIG_SETMASK, (&raw const none) as u64, 0, 8, 0, 0])?;
-    }
-    Ok(())
+    // SAFETY: the host reads the mask; every signal has its handler.
+    unsafe { host::call(nr::RT_SIGPROCMASK, [SIG_SETMASK, (&raw const none) as u64, 0, 8, 0, 0]).map(|_| ()) }
 }
 
 /// The core whose signal stack this runs on.
@@ -245,6 +265,11 @@ fn interrupt_program(
             }
             None => Trap::Interrupt(note(core, signal, info)),
         };
+    if FROM_OUTSIDE & bit(u64::from(signal)) != 0 {
+        // The host does not do it, as its frame is left behind. What waits interrupts the kernel.
+        let unblocked = unblock_all();
+        assert!(unblocked.is_ok(), "the host refuses to unblock signals: {unblocked:?}");
+    }
     enter_kernel(core, trap)
 }
 
