@@ -7,8 +7,9 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
-use spin::Mutex;
+use spin::{Mutex, MutexGuard};
 
 use super::thread::{Thread, current_arc};
 use super::wait::{self, Ticket, Wake};
@@ -57,6 +58,7 @@ pub fn wait(address: u64, expected: u32, deadline: Option<u64>, bits: u32) -> Sy
         let mut queue = TABLE[bucket(address)].lock();
         match user::load_u32(address) {
             Ok(value) if value == expected => {
+                thread.futex.store(address, Ordering::Relaxed);
                 queue.push_back(Waiter { address, bits, ticket: ticket.clone() });
             }
             other => {
@@ -69,45 +71,54 @@ pub fn wait(address: u64, expected: u32, deadline: Option<u64>, bits: u32) -> Sy
     }
     match wait::finish(&ticket, deadline, true) {
         Wake::Event => Ok(0),
-        wake => {
-            withdraw(&ticket);
-            Err(if wake == Wake::Timeout { Errno::ETIMEDOUT } else { Errno::EINTR })
-        }
+        // A wake-up that has chosen this waiter counts, whatever else came first: the waker
+        // relies on it and wakes nobody in its place.
+        _ if !withdraw(&ticket) => Ok(0),
+        Wake::Timeout => Err(Errno::ETIMEDOUT),
+        Wake::Signal => Err(Errno::EINTR),
     }
 }
 
-/// Takes a waiter out that stopped waiting; a requeue may have moved it anywhere.
-fn withdraw(ticket: &Ticket) {
-    for queue in &TABLE {
-        let mut queue = queue.lock();
-        if let Some(at) = queue.iter().position(|waiter| waiter.ticket.same(ticket)) {
-            queue.remove(at);
-            return;
+/// Takes a waiter out that stopped waiting. `false` when a wake-up has done so before.
+fn withdraw(ticket: &Ticket) -> bool {
+    loop {
+        let address = ticket.thread().futex.load(Ordering::Relaxed);
+        if address == 0 {
+            return false;
         }
+        let mut queue = TABLE[bucket(address)].lock();
+        if let Some(at) = queue.iter().position(|waiter| waiter.ticket.same(ticket)) {
+            take_out(&mut queue, at);
+            return true;
+        }
+        // It has been woken, or moved to another queue, since the address was read.
     }
+}
+
+fn take_out(queue: &mut VecDeque<Waiter>, at: usize) -> Option<Waiter> {
+    let waiter = queue.remove(at)?;
+    waiter.ticket.thread().futex.store(0, Ordering::Relaxed);
+    Some(waiter)
 }
 
 /// Wakes up to `count` threads that wait at `address` for any of `bits`. Gives their number.
 pub fn wake(address: u64, count: u32, bits: u32) -> u64 {
-    let mut woken = 0;
     let mut tickets = Vec::new();
     {
         let mut queue = TABLE[bucket(address)].lock();
         let mut at = 0;
         while at < queue.len() && (tickets.len() as u64) < u64::from(count) {
             if queue[at].address == address && queue[at].bits & bits != 0 {
-                if let Some(waiter) = queue.remove(at) {
-                    tickets.push(waiter.ticket);
-                }
+                tickets.extend(take_out(&mut queue, at).map(|waiter| waiter.ticket));
             } else {
                 at += 1;
             }
         }
     }
-    for ticket in tickets {
-        woken += u64::from(ticket.redeem(Wake::Event));
+    for ticket in &tickets {
+        ticket.redeem(Wake::Event);
     }
-    woken
+    tickets.len() as u64
 }
 
 /// Wakes threads that wait at `address`; nothing outside the cell does.
@@ -124,10 +135,11 @@ pub fn requeue(from: u64, to: u64, count: u32, limit: u32, expected: Option<u32>
     check(from)?;
     check(to)?;
     user::load_u32(from)?;
+    let touched;
     let mut moved = Vec::new();
     let mut tickets = Vec::new();
     {
-        let mut queue = TABLE[bucket(from)].lock();
+        let (mut queue, mut target) = lock_both(bucket(from), bucket(to));
         if let Some(expected) = expected
             && user::load_u32(from)? != expected
         {
@@ -138,25 +150,36 @@ pub fn requeue(from: u64, to: u64, count: u32, limit: u32, expected: Option<u32>
             if queue[at].address != from {
                 at += 1;
             } else if (tickets.len() as u64) < u64::from(count) {
-                tickets.extend(queue.remove(at).map(|waiter| waiter.ticket));
+                tickets.extend(take_out(&mut queue, at).map(|waiter| waiter.ticket));
             } else if (moved.len() as u64) < u64::from(limit) {
                 moved.extend(queue.remove(at));
             } else {
                 break;
             }
         }
+        touched = (tickets.len() + moved.len()) as u64;
+        let target = target.as_deref_mut().unwrap_or(&mut queue);
+        for mut waiter in moved {
+            waiter.address = to;
+            waiter.ticket.thread().futex.store(to, Ordering::Relaxed);
+            target.push_back(waiter);
+        }
     }
-    let touched = (tickets.len() + moved.len()) as u64;
-    let mut queue = TABLE[bucket(to)].lock();
-    for mut waiter in moved {
-        waiter.address = to;
-        queue.push_back(waiter);
-    }
-    drop(queue);
     for ticket in tickets {
         ticket.redeem(Wake::Event);
     }
     Ok(touched)
+}
+
+type Queue = MutexGuard<'static, VecDeque<Waiter>>;
+
+/// Two buckets, locked in the order of their numbers; the second only if it is another one.
+fn lock_both(first: usize, second: usize) -> (Queue, Option<Queue>) {
+    if second < first {
+        let other = TABLE[second].lock();
+        return (TABLE[first].lock(), Some(other));
+    }
+    (TABLE[first].lock(), (first != second).then(|| TABLE[second].lock()))
 }
 
 /// FUTEX_WAKE_OP: changes the word at `second`, wakes waiters of `first`, and those of

@@ -60,6 +60,9 @@ pub struct Thread {
     pub cpu_time: AtomicU64,
     /// `PR_SET_NAME`.
     pub name: Mutex<[u8; 16]>,
+    /// Address of the futex in whose queue it stands; 0 when it stands in none. Changed only
+    /// under the lock of that queue.
+    pub futex: AtomicU64,
     /// Token of the forwarded call that it waits for; 0 when there is none.
     pub call_token: AtomicU64,
     pub(super) wait: WaitState,
@@ -127,6 +130,7 @@ impl Thread {
             attention: AtomicBool::new(false),
             cpu_time: AtomicU64::new(0),
             name: Mutex::new([0; 16]),
+            futex: AtomicU64::new(0),
             call_token: AtomicU64::new(0),
             wait: WaitState::default(),
             interruptible: AtomicBool::new(false),
