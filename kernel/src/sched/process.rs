@@ -51,13 +51,17 @@ pub fn set_alarm(value: u64, interval: u64) -> (u64, u64) {
 pub(super) fn rearm_alarm(now: u64) {
     let core = this_core();
     let mut alarm = ALARM.lock();
+    if alarm.at > now {
+        // Another core has set it anew since.
+        return;
+    }
     if alarm.interval == 0 {
         *alarm = Alarm::default();
         return;
     }
     // Not one signal for each interval that was missed, as on Linux.
     let missed = now.saturating_sub(alarm.at) / alarm.interval;
-    alarm.at += (missed + 1) * alarm.interval;
+    alarm.at = alarm.at.saturating_add((missed + 1).saturating_mul(alarm.interval));
     alarm.key = Some((core.index, timer::arm_alarm(core, alarm.at)));
 }
 
