@@ -287,6 +287,30 @@ static void die(int signal) {
     printf("after\n");
 }
 
+/* A fault must end the program although no further real-time signal finds room. */
+static void section_die_segv(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGRTMIN);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    for (int i = 0; i < 1500; i++)
+        syscall(SYS_tgkill, getpid(), gettid(), SIGRTMIN);
+    alarm(10);
+    int *volatile nowhere = NULL;
+    *nowhere = 0;
+}
+
+/* The next time lies beyond the end of all clocks. */
+static void section_interval(void) {
+    struct itimerval once = {{INT64_MAX, 0}, {0, 1000}};
+    handle(SIGALRM, 0);
+    SHOW(setitimer(ITIMER_REAL, &once, NULL));
+    while (!calls)
+        usleep(1000);
+    usleep(20000);
+    SHOW(calls);
+}
+
 static void section_die_term(void) { die(SIGTERM); }
 static void section_die_kill(void) { die(SIGKILL); }
 static void section_die_usr1(void) { die(SIGUSR1); }
@@ -304,6 +328,6 @@ int main(int argc, char **argv) {
         {"raise", section_raise}, {"mask", section_mask}, {"altstack", section_altstack},
         {"flags", section_flags}, {"interrupt", section_interrupt}, {"sleep", section_sleep}, {"tick", section_tick},
         {"threads", section_threads}, {"die_term", section_die_term}, {"die_kill", section_die_kill}, {"die_usr1", section_die_usr1},
-        {"die_pipe", section_die_pipe}, {NULL, NULL}};
+        {"die_pipe", section_die_pipe}, {"die_segv", section_die_segv}, {"interval", section_interval}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

@@ -6,11 +6,16 @@ use tacet_tests::node::Holdings;
 use tacet_tests::scratch::Scratch;
 use tacet_tests::{Case, Language, Node, SETTLE_LIMIT, build, node, poll_until, process};
 
-tacet_tests::sections!("signals.c": raise, mask, altstack, flags, interrupt, sleep, tick, threads);
+tacet_tests::sections!("signals.c": raise, mask, altstack, flags, interrupt, sleep, tick, threads, interval);
 
 fn dies(how: &str, signal: Signal) {
     let compared = Case::new(build(Language::C, "signals.c")).arg(how).assert_same();
     assert_eq!(compared.native.status.signal(), Some(signal as i32), "{}", compared.native);
+}
+
+#[test]
+fn die_segv() {
+    dies("die_segv", Signal::SIGSEGV);
 }
 
 #[test]

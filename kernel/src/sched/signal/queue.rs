@@ -54,6 +54,8 @@ impl SigSet {
 /// Real-time signals that one queue holds at most; Linux's RLIMIT_SIGPENDING has the role.
 const LIMIT: usize = 1024;
 
+const FIRST_REALTIME: u8 = 32;
+
 /// Pending signals. Standard signals are kept once, real-time signals each time.
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -77,10 +79,12 @@ impl Queue {
     /// Adds a signal. `false` when it is a real-time signal and the queue is full.
     pub fn push(&mut self, info: SigInfo) -> bool {
         let signal = info.signal();
-        if signal < 32 && self.set.contains(signal) {
+        if signal < FIRST_REALTIME && self.set.contains(signal) {
             return true;
         }
-        if self.entries.len() >= LIMIT {
+        // Standard signals always find room: a fault that could not be told would happen again
+        // and again.
+        if signal >= FIRST_REALTIME && self.entries.len() >= LIMIT {
             return false;
         }
         self.set = self.set.or(SigSet::one(signal));
@@ -146,5 +150,7 @@ mod tests {
             assert!(queue.push(SigInfo::user(34, 1, 0)));
         }
         assert!(!queue.push(SigInfo::user(34, 1, 0)));
+        assert!(queue.push(SigInfo::fault(number::SEGV, 1, 0)));
+        assert!(queue.set().contains(number::SEGV));
     }
 }
