@@ -9,7 +9,7 @@ use spin::Mutex;
 use super::core::this_core;
 use super::futex;
 use super::thread::{self, Thread, current, current_arc};
-use super::{switch, timer};
+use super::{signal, switch, timer};
 use crate::mm::user;
 use crate::{boot, platform};
 
@@ -73,6 +73,8 @@ pub fn exit_thread(status: u64) -> ! {
     if me.retire() {
         end(Exit::Code(status as u8));
     }
+    // A signal may have chosen this thread when it was no longer going to look.
+    signal::pass_on(&me);
     drop(me);
     switch::leave_for_good()
 }

@@ -125,6 +125,8 @@ pub fn rt_sigtimedwait(args: [u64; 6]) -> SysResult {
         }
     };
     thread.signals.lock().awaited = SigSet::default();
+    // What has come since the last look was meant for this thread, which does not take it now.
+    signal::refresh(&thread);
     let taken = taken?;
     if info != 0 {
         user::write(info, &taken.0)?;

@@ -18,7 +18,7 @@ pub use frame::{FaultWords, StackT};
 pub use inbox::{Inbox, drain_inbox, drop_signal};
 pub use info::SigInfo;
 pub use queue::{SigSet, ThreadSignals};
-pub use send::{alarm_fired, dequeue_for, force, is_due, pending_set, refresh, send_process, send_thread};
+pub use send::{alarm_fired, dequeue_for, force, is_due, pass_on, pending_set, refresh, send_process, send_thread};
 
 /// Signals whose meaning the kernel itself has to know.
 #[allow(missing_docs, reason = "names of signal(7)")]

@@ -105,8 +105,10 @@ fn notify(thread: &Arc<Thread>) {
     if token != 0 {
         // It waits for the proxy, which alone knows how far the call has got.
         forward::cancel(token);
-    } else if thread.is_interruptible()
-        && let Some(ticket) = thread.waiting()
+    } else if let Some(ticket) = thread.waiting()
+        // In this order: if that wait is over by now and another one on, the ticket is void. A
+        // ticket taken later could be that of a wait which a signal must not end.
+        && thread.is_interruptible()
     {
         ticket.redeem(Wake::Signal);
     }
@@ -142,7 +144,14 @@ pub fn refresh(thread: &Thread) {
         thread.attention.store(true, Ordering::SeqCst);
     }
     let left = PROCESS.lock().set();
-    if left.0 & thread.signals.lock().mask.0 == 0 {
+    if left.0 & thread.signals.lock().mask.0 != 0 {
+        pass_on(thread);
+    }
+}
+
+/// `thread` will not take signals of the process any more, or not all: others may have to.
+pub fn pass_on(thread: &Thread) {
+    if PROCESS.lock().set() == SigSet::default() {
         return;
     }
     for other in thread::all() {
