@@ -53,8 +53,13 @@ pub fn place_new(thread: &Arc<Thread>) {
 
 /// A runnable thread for this core: from its own queue, else from another's.
 fn next_thread(core: &Core) -> Option<Arc<Thread>> {
-    if let Some(own) = core.dequeue(|thread| may_run_on(thread, core)) {
-        return Some(own);
+    while let Some(own) = core.dequeue(|thread| may_run_on(thread, core) || !thread.is_on_core()) {
+        if may_run_on(&own, core) {
+            return Some(own);
+        }
+        // Its affinity has changed while it stood here, and the core that it may use does not
+        // come for it as long as it is busy.
+        make_runnable(&own);
     }
     others(core).find_map(|other| other.dequeue(|thread| may_take(thread, core)))
 }
@@ -163,7 +168,9 @@ pub fn arrive_first() {
 
 /// A core's way into the scheduler, once, from its boot stack.
 pub fn start_core(core: &'static Core, first: Option<Arc<Thread>>) -> ! {
-    let first = first.unwrap_or_else(|| Arc::clone(core.idle_thread()));
+    // Made now in any case: later the program may have taken all memory.
+    let idle = core.idle_thread();
+    let first = first.unwrap_or_else(|| Arc::clone(idle));
     first.core.store(core.index, Ordering::SeqCst);
     first.set_on_core(true);
     core.since.store(platform::get().monotonic(), Ordering::Relaxed);
