@@ -405,6 +405,69 @@ static void section_futex(void) {
     SHOW(syscall(SYS_futex, &word, 9 | 256, 5, &when, NULL, -1));
 }
 
+/* A base for thread-local storage that no CPU can load. */
+static void section_bad_base(void) {
+    static char stack[65536];
+    unsigned flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SETTLS;
+    SHOW(syscall(SYS_clone, flags, stack + sizeof stack, NULL, NULL, 1UL << 63));
+}
+
+static atomic_int turns, movers_stop;
+
+static void *count_turns(void *argument) {
+    (void)argument;
+    while (!movers_stop) {
+        turns++;
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void *keep_busy(void *argument) {
+    (void)argument;
+    while (!movers_stop)
+        ;
+    return NULL;
+}
+
+/* A thread that waits for its turn on one busy core is moved to another busy core. */
+static void section_moved(void) {
+    cpu_set_t all, here, there;
+    sched_getaffinity(0, sizeof all, &all);
+    CPU_ZERO(&here);
+    CPU_ZERO(&there);
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &all))
+        cpu++;
+    CPU_SET(cpu++, &there);
+    while (cpu < CPU_SETSIZE - 1 && !CPU_ISSET(cpu, &all))
+        cpu++;
+    CPU_SET(cpu, &here);
+    pthread_setaffinity_np(pthread_self(), sizeof here, &here);
+    pthread_attr_t on_there;
+    pthread_attr_init(&on_there);
+    pthread_attr_setaffinity_np(&on_there, sizeof there, &there);
+    pthread_t mover, busy;
+    pthread_create(&mover, &on_there, count_turns, NULL);
+    pthread_create(&busy, &on_there, keep_busy, NULL);
+    int starved = 0;
+    for (int round = 0; round < 10; round++) {
+        usleep(20000);
+        pthread_setaffinity_np(mover, sizeof here, &here);
+        /* Long enough for a native run on a machine with other things to do. */
+        int before = turns;
+        time_t until = in_milliseconds(CLOCK_MONOTONIC, 3000).tv_sec;
+        while (turns == before && in_milliseconds(CLOCK_MONOTONIC, 0).tv_sec < until)
+            ;
+        starved += turns == before;
+        pthread_setaffinity_np(mover, sizeof there, &there);
+    }
+    movers_stop = 1;
+    pthread_join(mover, NULL);
+    pthread_join(busy, NULL);
+    SHOW(starved);
+}
+
 int main(int argc, char **argv) {
     static const struct section sections[] = {
         {"join", section_join}, {"mutex", section_mutex}, {"condition", section_condition},
@@ -412,6 +475,6 @@ int main(int argc, char **argv) {
         {"locks", section_locks}, {"turns", section_turns}, {"spin", section_spin},
         {"cancel", section_cancel}, {"main_leaves", section_main_leaves},
         {"exit_group", section_exit_group}, {"identity", section_identity},
-        {"futex", section_futex}, {NULL, NULL}};
+        {"futex", section_futex}, {"bad_base", section_bad_base}, {"moved", section_moved}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

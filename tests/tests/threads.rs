@@ -4,7 +4,7 @@ use tacet_tests::{Case, Language, build, node};
 
 mod one_core {
     tacet_tests::sections!("threads.c":
-        join, mutex, condition, barrier, local, robust, locks, turns, spin, cancel, identity, futex);
+        join, mutex, condition, barrier, local, robust, locks, turns, spin, cancel, identity, futex, bad_base);
 }
 
 /// The same sections on two cores must print the same as on one.
@@ -46,6 +46,11 @@ mod two_cores {
     #[test]
     fn cancel() {
         super::on_two_cores("cancel");
+    }
+
+    #[test]
+    fn moved() {
+        super::on_two_cores("moved");
     }
 }
 

@@ -80,6 +80,10 @@ fn start(args: CloneArgs) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let has = |flag: u32| args.flags & u64::from(flag) != 0;
+    if has(linux::CLONE_SETTLS) && args.tls >= platform::get().user_range().end {
+        // The CPU refuses to load some of these, and the kernel would be the one to find out.
+        return Err(Errno::EPERM);
+    }
     let creator = current();
     let pid = boot::facts().info.pid as u32;
     let child = Thread::new_child(creator, pid, child_frame(creator, args.stack)).ok_or(Errno::EAGAIN)?;
