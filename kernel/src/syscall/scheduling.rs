@@ -54,7 +54,7 @@ pub fn sched_setaffinity(args: [u64; 6]) -> SysResult {
 pub fn sched_getaffinity(args: [u64; 6]) -> SysResult {
     let [tid, len, at, ..] = args;
     let highest = sched::cores().iter().map(|core| core.cpu).max().unwrap_or(0);
-    if len % 8 != 0 || len * 8 <= u64::from(highest) {
+    if len % 8 != 0 || len.saturating_mul(8) <= u64::from(highest) {
         return Err(Errno::EINVAL);
     }
     let mut bytes = target(tid)?.affinity.lock().to_bytes();
