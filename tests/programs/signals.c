@@ -296,7 +296,7 @@ static void section_die_segv(void) {
     for (int i = 0; i < 1500; i++)
         syscall(SYS_tgkill, getpid(), gettid(), SIGRTMIN);
     alarm(10);
-    int *volatile nowhere = NULL;
+    volatile int *volatile nowhere = NULL;
     *nowhere = 0;
 }
 
