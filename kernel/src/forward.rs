@@ -337,12 +337,23 @@ impl Request {
                     taken += len;
                 }
                 Piece::Foreign { addr, len } => {
-                    self.bounce(arg, addr, len, direction)?;
-                    taken += len;
+                    let room = most_bounced().saturating_sub(self.bounced());
+                    if room == 0 {
+                        return if taken == 0 { Err(Errno::ENOMEM) } else { Ok(taken) };
+                    }
+                    self.bounce(arg, addr, len.min(room), direction)?;
+                    taken += len.min(room);
+                    if room < len {
+                        return Ok(taken);
+                    }
                 }
             }
         }
         Ok(taken)
+    }
+
+    fn bounced(&self) -> u64 {
+        self.bounces.iter().map(|bounce| bounce.buffer.len() as u64).sum()
     }
 
     fn bounce(&mut self, arg: usize, at: u64, len: u64, direction: Direction) -> Result<(), Errno> {
@@ -364,7 +375,10 @@ impl Request {
         if at == 0 || len == 0 {
             return Ok(());
         }
-        if self.buffer(arg, at, len, direction)? == len { Ok(()) } else { Err(Errno::EFAULT) }
+        if self.buffer(arg, at, len, direction)? == len {
+            return Ok(());
+        }
+        Err(if self.bounced() == most_bounced() { Errno::ENOMEM } else { Errno::EFAULT })
     }
 
     /// Passes an array for the call to fill, of which Linux touches only as many elements as the
@@ -446,6 +460,12 @@ impl Drop for Request {
             mm::unpin(segment.offset, segment.len);
         }
     }
+}
+
+/// Bytes that one call may take of the heap for bounces: reads and writes of more stop there,
+/// as they do for other reasons.
+fn most_bounced() -> u64 {
+    boot::heap_bytes(&boot::facts().layout) / 8
 }
 
 /// Longest path, with its end (`PATH_MAX`).

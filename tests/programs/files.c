@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -353,10 +354,32 @@ static void section_pipes(void) {
     SHOW(offset);
 }
 
+/* A mapping of a file as the buffer, and a large one. */
+static void section_mapped_buffer(void) {
+    enum { BYTES = 64 << 20 };
+    int file = open("large", O_RDWR | O_CREAT, 0600), zero = open("/dev/zero", O_RDONLY);
+    int null = open("/dev/null", O_WRONLY);
+    SHOW(ftruncate(file, BYTES));
+    char *memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    memset(memory, 1, BYTES);
+    for (long done = 0, part; done < BYTES; done += part) {
+        part = read(zero, memory + done, BYTES - done);
+        if (part <= 0) {
+            SHOW(part);
+            break;
+        }
+    }
+    CHECK(is_zero(memory, BYTES));
+    struct iovec halves[2] = {{memory, BYTES / 2}, {memory + BYTES / 2, BYTES / 2}};
+    CHECK(writev(null, halves, 2) > 0);
+    CHECK(write(null, memory, BYTES) > 0);
+    SHOW(unlink("large"));
+}
+
 int main(int argc, char **argv) {
     static const struct section sections[] = {
         {"read_write", section_read_write}, {"vectors", section_vectors}, {"status", section_status},
         {"directories", section_directories}, {"names", section_names},
-        {"descriptors", section_descriptors}, {"pipes", section_pipes}, {NULL, NULL}};
+        {"descriptors", section_descriptors}, {"pipes", section_pipes}, {"mapped_buffer", section_mapped_buffer}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

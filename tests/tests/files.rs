@@ -2,7 +2,7 @@
 
 use tacet_tests::{Case, Language, build};
 
-tacet_tests::sections!("files.c": read_write, vectors, status, directories, names, descriptors, pipes);
+tacet_tests::sections!("files.c": read_write, vectors, status, directories, names, descriptors, pipes, mapped_buffer);
 
 /// An inherited descriptor keeps its number and its position.
 #[test]

@@ -135,7 +135,7 @@ pub fn iovecs(request: &mut Request, index: usize, at: u64, count: u64, directio
             continue;
         }
         let covered = match request.buffer(index, base, len, direction) {
-            Err(Errno::E2BIG) if any => return Ok(()),
+            Err(Errno::E2BIG | Errno::ENOMEM) if any => return Ok(()),
             other => other?,
         };
         any |= covered != 0;
