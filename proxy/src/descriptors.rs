@@ -50,6 +50,7 @@ pub enum NoRoom {
 pub struct PrivateBand {
     first: u64,
     program: FileLimit,
+    table_size: i32,
 }
 
 /// Where the band starts: at the end of what may be used; beyond the program's soft limit if
@@ -69,10 +70,11 @@ impl PrivateBand {
     /// numbers up to its end. To be called once, before anything is placed.
     pub fn establish() -> Result<Self, NoRoom> {
         let program = sys::file_limit()?;
+        let table_size = sys::descriptor_table_size()?;
         let raise_hard = |hard| sys::set_file_limit(FileLimit { hard, ..program }).is_ok();
         let first = place(program, raise_hard).ok_or(NoRoom::Limit { hard: program.hard })?;
         sys::set_file_limit(FileLimit { soft: first + BAND, ..sys::file_limit()? })?;
-        Ok(PrivateBand { first, program })
+        Ok(PrivateBand { first, program, table_size })
     }
 
     /// The numbers.
@@ -83,6 +85,11 @@ impl PrivateBand {
     /// The limits that the program is to see: those that this process was started with.
     pub fn limits(&self) -> FileLimit {
         self.program
+    }
+
+    /// Descriptors that the table of this process had room for before the band was made.
+    pub fn table_size(&self) -> i32 {
+        self.table_size
     }
 
     /// Moves a descriptor into the band, close-on-exec.

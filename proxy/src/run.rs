@@ -173,6 +173,7 @@ impl Cell {
             private_fds: self.band.range(),
             exe: self.exe.clone(),
             nofile: (self.band.limits().soft, self.band.limits().hard),
+            fd_table: self.band.table_size(),
             spin: self.plan.spin(),
         })?;
         let (faults, child) = (server.faults().clone(), self.child.pid);

@@ -34,6 +34,13 @@ pub fn set_file_limit(limit: FileLimit) -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_NOFILE, limit.soft, limit.hard)?)
 }
 
+/// Descriptors that the table of this process has room for (`FDSize`, proc_pid_status(5)).
+pub fn descriptor_table_size() -> io::Result<i32> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")?.trim().parse().ok());
+    size.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/status has no FDSize"))
+}
+
 /// A copy of `fd` at the lowest free number from `first` on, close-on-exec.
 pub fn duplicate_from(fd: &OwnedFd, first: RawFd) -> io::Result<OwnedFd> {
     let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(first))?;

@@ -6,7 +6,7 @@
 //! another file. Only the leader asks and only the leader closes, so nothing is filed late.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::Cell;
@@ -61,13 +61,26 @@ pub struct Descriptors {
     private: Range<i32>,
     kinds: Box<[AtomicU8]>,
     limit: Mutex<(u64, u64)>,
+    table: AtomicI32,
 }
 
 impl Descriptors {
     /// With the limit that the program starts with.
     pub fn new(cell: &Cell) -> Self {
         let kinds = (0..CACHED).map(|_| AtomicU8::new(UNKNOWN)).collect();
-        Descriptors { private: cell.private_fds.clone(), kinds, limit: Mutex::new(cell.nofile) }
+        Descriptors {
+            private: cell.private_fds.clone(),
+            kinds,
+            limit: Mutex::new(cell.nofile),
+            table: AtomicI32::new(cell.fd_table),
+        }
+    }
+
+    /// Descriptors that the program's table would have room for on Linux: what the table had at
+    /// the start, grown to a power of two when a higher number was given out (`expand_files` in
+    /// fs/file.c). The real table is larger, because of the proxy's own.
+    pub fn table_size(&self) -> i32 {
+        self.table.load(Ordering::Relaxed)
     }
 
     /// Whether the program must not see this descriptor.
@@ -123,6 +136,7 @@ impl Descriptors {
             let _ = host::numbers(libc::SYS_close, &[fd]);
             return Err(Errno(libc::EMFILE));
         }
+        self.table.fetch_max((fd as u32 + 1).next_power_of_two() as i32, Ordering::Relaxed);
         Ok(fd)
     }
 

@@ -127,9 +127,8 @@ fn select_for(call: &mut Call<'_, '_>, left: &mut Option<Time>) -> Outcome {
     if count < 0 {
         return Err(Errno(libc::EINVAL));
     }
-    // Linux looks at no more than the table of descriptors has, which ends behind the proxy's.
-    let reach = call.descriptors().private().end.max(call.descriptors().limit().0.min(1 << 20) as i32);
-    let count = count.min(reach);
+    // Linux looks at no more than the table of descriptors has; beyond, nothing is looked at.
+    let count = count.min(call.descriptors().table_size());
     let bytes = (count as u64).div_ceil(64) * 8;
     let mut sets: Sets = [None, None, None];
     for (index, set) in sets.iter_mut().enumerate() {

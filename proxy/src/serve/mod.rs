@@ -73,6 +73,8 @@ pub struct Cell {
     pub exe: CString,
     /// RLIMIT_NOFILE as the program should see it: soft, hard.
     pub nofile: (u64, u64),
+    /// Descriptors that the table has room for which the program starts with.
+    pub fd_table: i32,
     /// How long to poll the rings before sleeping; zero where proxy and cell share cores.
     pub spin: Duration,
 }

@@ -64,6 +64,7 @@ impl Kernel {
             private_fds: PRIVATE,
             exe: CString::new("/usr/bin/env").expect("no zero"),
             nofile: NOFILE,
+            fd_table: 256,
             spin: Duration::ZERO,
         };
         let server = serve(cell).expect("threads");
