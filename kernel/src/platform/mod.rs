@@ -66,6 +66,17 @@ pub trait Platform: Sync {
     /// As mmap(2) for a file.
     fn map_file(&self, at: u64, len: u64, prot: Prot, fd: i32, offset: u64, sharing: Sharing) -> Result<(), Errno>;
 
+    /// Whether [`Platform::map_file`] takes private mappings. Where it does not, what a private
+    /// mapping of a file shows is read into frames ([`Platform::read_file`]).
+    fn maps_private_files(&self) -> bool;
+
+    /// Reads up to `len` bytes at `offset` of a file that the program (or the proxy for it) has
+    /// open into frames from `frame` on. Gives how many there were: fewer at the file's end.
+    ///
+    /// # Errors
+    /// As mmap(2) for a file that can't be mapped for reading, else as pread(2).
+    fn read_file(&self, fd: i32, offset: u64, frame: u64, len: u64) -> Result<u64, Errno>;
+
     /// Maps a SysV shared-memory segment of Linux.
     ///
     /// # Errors

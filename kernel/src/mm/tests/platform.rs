@@ -123,6 +123,14 @@ impl Platform for TestPlatform {
         Ok(())
     }
 
+    fn maps_private_files(&self) -> bool {
+        true
+    }
+
+    fn read_file(&self, _fd: i32, _offset: u64, _frame: u64, _len: u64) -> Result<u64, Errno> {
+        unreachable!("this platform maps private files")
+    }
+
     fn map_segment(&self, at: u64, shmid: i32, read_only: bool) -> Result<(), Errno> {
         let prot = if read_only { Prot::READ } else { Prot::READ | Prot::WRITE };
         // Number n has n pages.

@@ -132,6 +132,15 @@ impl Platform for Process {
         unsafe { host::mmap_fixed(at, len, u64::from(prot.bits()), flags, fd, offset) }
     }
 
+    fn maps_private_files(&self) -> bool {
+        true
+    }
+
+    fn read_file(&self, _fd: i32, _offset: u64, _frame: u64, _len: u64) -> Result<u64, Errno> {
+        // The host maps them.
+        Err(Errno::ENODEV)
+    }
+
     fn map_segment(&self, at: u64, shmid: i32, read_only: bool) -> Result<(), Errno> {
         const SHM_RDONLY: u64 = 0o10000;
         const SHM_REMAP: u64 = 0o40000;
