@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -141,7 +141,7 @@ impl Cell {
 
     /// Serves it to its end. Whatever the outcome, nothing of it runs afterwards.
     fn serve(self, lease: Lease) -> Result<Ended, Error> {
-        let lease = note_child(lease, self.child.pid).map_err(failed("start a thread"))?;
+        let lease = note_cell(lease, self.child.pid, &self.memory).map_err(failed("start a thread"))?;
         let served = self.begin().map_err(failed("serve the cell"));
         if served.is_err() {
             sys::kill(self.child.pid);
@@ -222,14 +222,18 @@ fn printable(text: &[u8]) -> String {
     text.split(|letter: char| letter.is_control()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Notes the cell's process in the ledger, in a thread with a descriptor table of its own: the
-/// files that this opens for a moment must not take the numbers that the program expects.
-fn note_child(mut lease: Lease, child: libc::pid_t) -> io::Result<JoinHandle<Lease>> {
+/// Notes the cell's process and memory in the ledger, in a thread with a descriptor table of its
+/// own: the files that this opens for a moment must not take the numbers that the program expects.
+fn note_cell(mut lease: Lease, child: libc::pid_t, memory: &CellMemory) -> io::Result<JoinHandle<Lease>> {
+    let memory = format!("/proc/{}/fd/{}", std::process::id(), memory.as_fd().as_raw_fd()).into();
     thread::Builder::new().name("ledger".into()).spawn(move || {
         let noted = sys::leave_descriptors().map_err(|error| error.to_string());
-        let noted = noted.and_then(|()| lease.set_child(child.cast_unsigned()).map_err(|error| error.to_string()));
+        let noted = noted.and_then(|()| {
+            lease.set_child(child.cast_unsigned()).map_err(|error| error.to_string())?;
+            lease.set_memory_file(memory).map_err(|error| error.to_string())
+        });
         if let Err(error) = noted {
-            tracing::debug!("the ledger does not name the process {child}: {error}");
+            tracing::debug!("the ledger does not say all of the cell's process {child}: {error}");
         }
         lease
     })

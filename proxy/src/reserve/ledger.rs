@@ -81,6 +81,9 @@ pub struct Entry {
     pub memory: u64,
     /// What it has changed on the node.
     pub settings: Vec<Setting>,
+    /// Where others can open its memory, to read the counters: `/proc/PID/fd/N` of the proxy, say.
+    #[serde(default)]
+    pub memory_file: Option<PathBuf>,
 }
 
 /// What an entry is to say about a cell.
@@ -113,6 +116,7 @@ impl Entry {
             cores,
             memory,
             settings: Vec::new(),
+            memory_file: None,
         })
     }
 
@@ -345,6 +349,12 @@ impl Lease {
     pub fn set_child(&mut self, pid: u32) -> Result<(), LedgerError> {
         let child = Process::read(pid).map_err(failed("read what is needed for", &self.ledger.directory))?;
         self.entry.child = Some(child);
+        self.ledger.lock()?.write(&self.entry)
+    }
+
+    /// Notes where others can open the cell's memory.
+    pub fn set_memory_file(&mut self, path: PathBuf) -> Result<(), LedgerError> {
+        self.entry.memory_file = Some(path);
         self.ledger.lock()?.write(&self.entry)
     }
 

@@ -89,6 +89,19 @@ fn the_child_is_noted() {
 }
 
 #[test]
+fn the_memory_is_noted_and_entries_without_it_are_read() {
+    let root = Fixture::new();
+    let ledger = ledger(&root);
+    let mut lease = ledger.lock().expect("lock").enter(holding("0")).expect("entered");
+    lease.set_memory_file("/proc/7/fd/9".into()).expect("noted");
+    let entry = ledger.lock().expect("lock").living().expect("listed").remove(0);
+    assert_eq!(entry.memory_file.as_deref(), Some(Path::new("/proc/7/fd/9")));
+    let mut older = serde_json::to_value(&entry).expect("serialises");
+    older.as_object_mut().expect("an object").remove("memory_file");
+    assert_eq!(serde_json::from_value::<Entry>(older).expect("parses").memory_file, None);
+}
+
+#[test]
 fn dead_cells_are_collected_and_living_ones_are_not() {
     let root = Fixture::new();
     let ledger = ledger(&root);
