@@ -62,6 +62,8 @@ pub struct BootInfo {
     pub memory_fd: u64,
     /// Bits, see the constants below.
     pub flags: u64,
+    /// Offset of what a kernel on bare cores is told besides ([`crate::bare`]); 0 elsewhere.
+    pub bare: u64,
 }
 
 /// In [`BootInfo::flags`]: ask the host for transparent large pages.
@@ -127,7 +129,8 @@ const _: () = {
     assert!(offset_of!(BootInfo, keep) == 272);
     assert!(offset_of!(BootInfo, memory_fd) == 288);
     assert!(offset_of!(BootInfo, flags) == 296);
-    assert!(size_of::<BootInfo>() == 304 && align_of::<BootInfo>() == 8);
+    assert!(offset_of!(BootInfo, bare) == 304);
+    assert!(size_of::<BootInfo>() == 312 && align_of::<BootInfo>() == 8);
 };
 
 #[cfg(all(test, not(loom)))]

@@ -21,9 +21,13 @@
 #[cfg(test)]
 extern crate std;
 
+#[cfg(not(loom))]
+pub mod bare;
 pub mod block;
 pub mod boot;
 pub mod calls;
+#[cfg(not(loom))]
+pub mod clock;
 pub mod control;
 pub mod doorbell;
 pub mod layout;

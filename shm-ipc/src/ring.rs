@@ -298,6 +298,37 @@ impl Message for Completion {
     }
 }
 
+/// Bytes of a `siginfo_t` that mean something for a signal that another process sent: everything
+/// up to the end of `si_stime` (sigaction(2)).
+pub const SIGINFO_BYTES: usize = 48;
+
+/// What comes to a core through its completion ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incoming {
+    /// The answer to a call.
+    Answer(Completion),
+    /// A signal from outside, where the platform has no other way to bring one: the first bytes
+    /// of its `siginfo_t`, in words.
+    Signal([u64; SIGINFO_BYTES / 8]),
+}
+
+impl Message for Incoming {
+    fn to_words(self) -> Words {
+        match self {
+            Incoming::Answer(completion) => completion.to_words(),
+            // No submission has the token 0.
+            Incoming::Signal([a, b, c, d, e, f]) => [0, a, b, c, d, e, f, 0],
+        }
+    }
+
+    fn from_words(words: Words) -> Self {
+        match words {
+            [0, a, b, c, d, e, f, _] => Incoming::Signal([a, b, c, d, e, f]),
+            _ => Incoming::Answer(Completion::from_words(words)),
+        }
+    }
+}
+
 #[cfg(not(loom))]
 const _: () = {
     use core::mem::{align_of, offset_of, size_of};

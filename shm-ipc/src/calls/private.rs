@@ -20,3 +20,26 @@ pub const SIGNAL: u32 = KERNEL_ONLY + 3;
 /// pread64 of the program's own file, which the proxy has open: a0 its descriptor, a1 buffer
 /// (out), a2 length, a3 offset.
 pub const READ_EXEC: u32 = KERNEL_ONLY + 4;
+/// Reads a file for a private mapping: a0 its descriptor (the program's file may be meant), a1
+/// buffer (out), a2 length, a3 offset. Errors as mmap(2) where the file can't be mapped.
+pub const READ_MAPPED: u32 = KERNEL_ONLY + 5;
+/// Maps a file (a0 descriptor, a1 offset) or, with a4 = 1, a SysV segment (a0 its number) at the
+/// program's address a2, a3 bytes, in the proxy, and pins it. a5: 1 when it is not to be
+/// written. `extra` of the answer: bytes that are there, from the start (a file may be shorter).
+pub const FOREIGN_MAP: u32 = KERNEL_ONLY + 6;
+/// Physical addresses of the pages at a0, in what `FOREIGN_MAP` mapped: a1 buffer (out), a word
+/// a page, 0 where there is none; a2 how many pages.
+pub const FOREIGN_PAGES: u32 = KERNEL_ONLY + 7;
+/// Unmaps and unpins what `FOREIGN_MAP` mapped, in the range a0, a1 bytes. The program's cores
+/// can't reach it any more.
+pub const FOREIGN_UNMAP: u32 = KERNEL_ONLY + 8;
+/// msync(2) of such a mapping: a0 address, a1 bytes, a2 flags.
+pub const FOREIGN_SYNC: u32 = KERNEL_ONLY + 9;
+/// Futex in such a mapping. a0: address. a1 = 0: wake up to a2 sleepers, gives how many. a1 = 1:
+/// sleep while the word is a2, at most until a3 (nanoseconds of CLOCK_MONOTONIC).
+pub const FOREIGN_FUTEX: u32 = KERNEL_ONLY + 10;
+/// Nanoseconds of the proxy's clock a0, one that the cell can't read itself.
+pub const HOST_CLOCK: u32 = KERNEL_ONLY + 11;
+/// Moves what `FOREIGN_MAP` mapped as mremap(2): a0 from, a1 old length, a2 to, a3 new length.
+/// Its pages stay the same; `extra` as for `FOREIGN_MAP`.
+pub const FOREIGN_MOVE: u32 = KERNEL_ONLY + 12;
