@@ -4,6 +4,7 @@
 //! proxies which start in the same moment share the node, and so that nothing is lost when one
 //! of them is killed; [`keeper`] then gives it back.
 
+pub mod bare;
 pub mod cores;
 pub mod keeper;
 pub mod ledger;
