@@ -33,8 +33,10 @@ fn main() {
     for part in ["kernel/src", "kernel/Cargo.toml", "shm-ipc/src", "shm-ipc/Cargo.toml", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(part).display());
     }
-    let image = build(&root, &out, "kernel-process");
-    fs::copy(&image, out.join("kernel-process")).expect("the kernel image can be copied");
+    for name in ["kernel-process", "kernel-partition"] {
+        let image = build(&root, &out, name);
+        fs::copy(&image, out.join(name)).expect("the kernel image can be copied");
+    }
 }
 
 fn variable(name: &str) -> String {

@@ -2,9 +2,11 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt::Write;
+use core::panic::PanicInfo;
 
 use shm_ipc::boot::{self, BootInfo};
-use shm_ipc::control::{CellState, ControlPage};
+use shm_ipc::control::{CellState, ControlPage, PANIC_BYTES};
 use shm_ipc::layout::Layout;
 use shm_ipc::region::Region;
 use shm_ipc::ring::{Consumer, Producer};
@@ -148,4 +150,29 @@ fn set_name(thread: &Thread, path: &[u8]) {
     let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let len = base.len().min(15);
     thread.name.lock()[..len].copy_from_slice(&base[..len]);
+}
+
+/// Text of a panic, cut to what the control page holds.
+struct Text {
+    bytes: [u8; PANIC_BYTES],
+    len: usize,
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let room = &mut self.bytes[self.len..];
+        let taken = text.len().min(room.len());
+        room[..taken].copy_from_slice(&text.as_bytes()[..taken]);
+        self.len += taken;
+        Ok(())
+    }
+}
+
+/// Leaves what a panic says for the proxy, if it can be found already.
+pub fn record_panic(info: &PanicInfo<'_>) {
+    let Some(facts) = FACTS.get() else { return };
+    let mut text = Text { bytes: [0; PANIC_BYTES], len: 0 };
+    // The text never fails to be written: it is cut instead.
+    let _ = write!(text, "{info}");
+    facts.control.set_panic(&text.bytes[..text.len]);
 }

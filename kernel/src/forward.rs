@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use shm_ipc::block::{self, ARGS, MAX_SEGMENTS, Segment, Span};
 use shm_ipc::calls::private;
 use shm_ipc::doorbell::Attention;
-use shm_ipc::ring::{Completion, Consumer, Producer, PushError, Submission};
+use shm_ipc::ring::{Completion, Consumer, Incoming, Producer, PushError, SIGINFO_BYTES, Submission};
 use spin::Mutex;
 
 use crate::abi::{self, Errno, SysResult};
@@ -39,6 +39,10 @@ enum Call {
     Waiting {
         token: u64,
         ticket: Ticket,
+    },
+    /// A core does nothing but wait for the answer.
+    Attended {
+        token: u64,
     },
     /// The answer is there, the thread has not taken it yet.
     Answered(Completion),
@@ -105,6 +109,10 @@ impl Rings {
                 *slot = Call::Answered(completion);
                 Some(ticket)
             }
+            Call::Attended { token } if *token == completion.token => {
+                *slot = Call::Answered(completion);
+                None
+            }
             Call::Detached { token, .. } if *token == completion.token => {
                 *slot = Call::Free;
                 None
@@ -126,13 +134,20 @@ impl Rings {
 /// When the proxy has corrupted the ring: nothing can be forwarded any more.
 pub fn poll(core: &Core) {
     loop {
-        let next = core.rings.completions.lock().pop::<Completion>();
+        let next = core.rings.completions.lock().pop::<Incoming>();
         match next {
             Ok(None) => return,
-            Ok(Some(completion)) => {
+            Ok(Some(Incoming::Answer(completion))) => {
                 if let Some(ticket) = core.rings.answer(completion) {
                     ticket.redeem(Wake::Event);
                 }
+            }
+            Ok(Some(Incoming::Signal(words))) => {
+                let mut info = [0; 128];
+                for (bytes, word) in info[..SIGINFO_BYTES].chunks_exact_mut(8).zip(words) {
+                    bytes.copy_from_slice(&word.to_le_bytes());
+                }
+                signal::receive(info);
             }
             Err(corrupt) => panic!("completion ring of core {}: {corrupt}", core.index),
         }
@@ -420,8 +435,26 @@ impl Request {
         Ok(())
     }
 
+    /// Passes frames of the cell as argument `arg`. The caller keeps them.
+    ///
+    /// # Errors
+    /// `E2BIG` when the call would consist of too many pieces.
+    pub fn frames(&mut self, arg: usize, frame: u64, len: u64) -> Result<(), Errno> {
+        self.push(arg, Segment { offset: frame, len })
+    }
+
     /// Sends the call and waits for its answer.
     pub fn run(&mut self) -> Reply {
+        self.run_by(|nr, at, interruptible| exchange(nr, at, interruptible))
+    }
+
+    /// As [`Request::run`], but the core does nothing else meanwhile: for calls of the kernel's
+    /// own that are made with a lock held. The proxy must not need the cell to answer them.
+    pub fn run_in_place(&mut self) -> Reply {
+        self.run_by(|nr, at, _| exchange_in_place(nr, at))
+    }
+
+    fn run_by(&mut self, exchange: impl FnOnce(u32, u64, bool) -> Completion) -> Reply {
         let words = block::block_bytes(self.segments.len()) as usize / 8;
         let memory: Vec<u64> = alloc::vec![0; words];
         let at = offset_of(memory.as_ptr().cast());
@@ -488,6 +521,19 @@ fn exchange(nr: u32, block: u64, interruptible: bool) -> Completion {
     thread.call_token.store(0, Ordering::SeqCst);
     let answered = cores()[core.index as usize].rings.take_answer(token);
     answered.expect("the wait for a call ends by its answer")
+}
+
+fn exchange_in_place(nr: u32, block: u64) -> Completion {
+    let core = this_core();
+    let token = core.rings.enter(core.index, |token| Call::Attended { token });
+    submit(core, Submission { token, nr, block });
+    loop {
+        poll(core);
+        if let Some(completion) = core.rings.take_answer(token) {
+            return completion;
+        }
+        platform::get().relax();
+    }
 }
 
 /// Looks for answers for a while before the core is given to another thread: most calls take

@@ -5,35 +5,69 @@
 //! behind the instruction, with the failure reported.
 
 use core::arch::global_asm;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 global_asm!(
     r#"
     .globl tacet_guarded_copy
 tacet_guarded_copy:                 # (rdi: to, rsi: from, rdx: bytes) -> bytes not copied
     mov rcx, rdx
+    cmp byte ptr [rip + tacet_access_prevention], 0
+    jne 1f
 tacet_guarded_copy_at:
     rep movsb
 tacet_guarded_copy_out:
+    mov rax, rcx
+    ret
+1:  stac
+tacet_guarded_copy_prevented_at:
+    rep movsb
+tacet_guarded_copy_prevented_out:
+    clac
     mov rax, rcx
     ret
 
     .globl tacet_guarded_cas
 tacet_guarded_cas:                  # (rdi: word, esi: old, edx: new) -> seen, or 1 << 32
     mov eax, esi
+    cmp byte ptr [rip + tacet_access_prevention], 0
+    jne 1f
 tacet_guarded_cas_at:
     lock cmpxchg [rdi], edx
+    mov eax, eax
+    ret
+1:  stac
+tacet_guarded_cas_prevented_at:
+    lock cmpxchg [rdi], edx
+    clac
     mov eax, eax
     ret
 
     .globl tacet_guarded_load
 tacet_guarded_load:                 # (rdi: word) -> seen, or 1 << 32
+    cmp byte ptr [rip + tacet_access_prevention], 0
+    jne 1f
 tacet_guarded_load_at:
     mov eax, [rdi]
     ret
+1:  stac
+tacet_guarded_load_prevented_at:
+    mov eax, [rdi]
+    clac
+    ret
+tacet_guarded_prevented_failed:
+    clac
 tacet_guarded_failed:
     mov eax, 1
     shl rax, 32
     ret
+
+    # Whether the CPU keeps the kernel from the program's pages unless it says STAC (SMAP).
+    .pushsection .bss.tacet_access_prevention, "aw", @nobits
+    .globl tacet_access_prevention
+tacet_access_prevention:
+    .skip 1
+    .popsection
 
     .pushsection .data.rel.ro.tacet_guarded, "aw"
     .balign 8
@@ -42,6 +76,9 @@ tacet_guarded_table:
     .quad tacet_guarded_copy_at, tacet_guarded_copy_out
     .quad tacet_guarded_cas_at, tacet_guarded_failed
     .quad tacet_guarded_load_at, tacet_guarded_failed
+    .quad tacet_guarded_copy_prevented_at, tacet_guarded_copy_prevented_out
+    .quad tacet_guarded_cas_prevented_at, tacet_guarded_prevented_failed
+    .quad tacet_guarded_load_prevented_at, tacet_guarded_prevented_failed
     .popsection
 "#
 );
@@ -50,7 +87,15 @@ unsafe extern "C" {
     fn tacet_guarded_copy(to: *mut u8, from: *const u8, len: usize) -> usize;
     fn tacet_guarded_cas(word: *mut u32, old: u32, new: u32) -> u64;
     fn tacet_guarded_load(word: *const u32) -> u64;
-    static tacet_guarded_table: [[u64; 2]; 3];
+    static tacet_guarded_table: [[u64; 2]; 6];
+    static tacet_access_prevention: AtomicBool;
+}
+
+/// Says whether the CPU keeps the kernel from the program's pages (SMAP): each access here then
+/// lifts that for its one instruction.
+pub fn set_access_prevention(on: bool) {
+    // SAFETY: one byte in the image, zero until now; written by every core with the same value.
+    unsafe { tacet_access_prevention.store(on, Ordering::SeqCst) };
 }
 
 /// Copies bytes of which either side may be program memory.

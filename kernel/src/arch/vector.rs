@@ -44,6 +44,7 @@ fn xgetbv0() -> u64 {
 
 /// An XSAVE area of one thread.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct VectorArea {
     at: *mut u8,
 }

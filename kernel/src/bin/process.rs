@@ -6,11 +6,9 @@
 #![no_main]
 
 use core::arch::global_asm;
-use core::fmt::Write;
 
 use kernel::boot;
 use kernel::platform::process;
-use shm_ipc::control::PANIC_BYTES;
 use talc::TalcLock;
 use talc::source::Manual;
 
@@ -49,27 +47,8 @@ extern "C" fn tacet_main(window: u64, len: u64) -> ! {
     process::enter(facts)
 }
 
-/// Text of a panic, cut to what the control page holds.
-struct Text {
-    bytes: [u8; PANIC_BYTES],
-    len: usize,
-}
-
-impl Write for Text {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        let room = &mut self.bytes[self.len..];
-        let taken = text.len().min(room.len());
-        room[..taken].copy_from_slice(&text.as_bytes()[..taken]);
-        self.len += taken;
-        Ok(())
-    }
-}
-
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    let mut text = Text { bytes: [0; PANIC_BYTES], len: 0 };
-    // The text never fails to be written: it is cut instead.
-    let _ = write!(text, "{info}");
-    boot::control().set_panic(&text.bytes[..text.len]);
+    boot::record_panic(info);
     process::refuse()
 }

@@ -4,6 +4,7 @@
 //! maps memory where it is told, says what time it is, lets a core sleep, wakes others, and
 //! carries a core into the program and back.
 
+pub mod partition;
 pub mod process;
 
 use core::ops::Range;
@@ -77,11 +78,11 @@ pub trait Platform: Sync {
     /// As mmap(2) for a file that can't be mapped for reading, else as pread(2).
     fn read_file(&self, fd: i32, offset: u64, frame: u64, len: u64) -> Result<u64, Errno>;
 
-    /// Maps a SysV shared-memory segment of Linux.
+    /// Maps a SysV shared-memory segment of Linux, which is `len` bytes long.
     ///
     /// # Errors
     /// As shmat(2).
-    fn map_segment(&self, at: u64, shmid: i32, read_only: bool) -> Result<(), Errno>;
+    fn map_segment(&self, at: u64, len: u64, shmid: i32, read_only: bool) -> Result<(), Errno>;
 
     /// Removes all mappings in the range. Ranges that hold none are fine.
     fn unmap(&self, at: u64, len: u64);

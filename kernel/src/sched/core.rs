@@ -107,6 +107,11 @@ impl Core {
         self.running_now.load(Ordering::Relaxed)
     }
 
+    /// Where that is kept: a pointer to the thread.
+    pub fn running_place(&self) -> *const () {
+        (&raw const self.running_now).cast()
+    }
+
     /// Ends the wait of `ticket`'s thread, which has this core, once it has left it.
     pub(super) fn defer(&self, ticket: Ticket) {
         self.deferred.lock().push(ticket);

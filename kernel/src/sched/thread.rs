@@ -78,8 +78,14 @@ unsafe impl Send for Thread {}
 // SAFETY: as above.
 unsafe impl Sync for Thread {}
 
+/// Where in a thread the pointer to its kernel stack lies: for assembly of platforms.
+pub const THREAD_STACK: usize = core::mem::offset_of!(Thread, stack);
+/// Where in a thread the pointer to its XSAVE area lies.
+pub const THREAD_VECTOR: usize = core::mem::offset_of!(Thread, vector);
+
 /// A kernel stack, given back when dropped.
 #[derive(Debug)]
+#[repr(transparent)]
 struct Stack(*mut u8);
 
 impl Drop for Stack {

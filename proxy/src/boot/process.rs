@@ -183,6 +183,7 @@ fn boot_info(plan: &Plan<'_>, loaded: &Loaded, strings_len: u64) -> io::Result<B
         memory_fd: plan.memory.as_raw_fd() as u64,
         flags: flag(plan.large_pages, FLAG_TRANSPARENT_LARGE_PAGES)
             | flag(plan.name_unsupported, FLAG_NAME_UNSUPPORTED),
+        bare: 0,
     })
 }
 

@@ -141,7 +141,7 @@ impl Platform for Process {
         Err(Errno::ENODEV)
     }
 
-    fn map_segment(&self, at: u64, shmid: i32, read_only: bool) -> Result<(), Errno> {
+    fn map_segment(&self, at: u64, _len: u64, shmid: i32, read_only: bool) -> Result<(), Errno> {
         const SHM_RDONLY: u64 = 0o10000;
         const SHM_REMAP: u64 = 0o40000;
         let flags = SHM_REMAP | if read_only { SHM_RDONLY } else { 0 };

@@ -61,8 +61,13 @@ pub fn drain_inbox(core: &Core) {
         // SAFETY: written before `written` moved, and not written again before `read` moves.
         let bytes = unsafe { *inbox.slots[read as usize % SLOTS].get() };
         inbox.read.store(read.wrapping_add(1), Ordering::Release);
-        if (1..=number::MAX).contains(&bytes[0]) {
-            send::send_process(SigInfo::raw(bytes[0], bytes));
-        }
+        receive(bytes);
+    }
+}
+
+/// Kernel: a signal has come to the process, as a `siginfo_t`.
+pub fn receive(info: [u8; 128]) {
+    if (1..=number::MAX).contains(&info[0]) {
+        send::send_process(SigInfo::raw(info[0], info));
     }
 }

@@ -15,7 +15,7 @@ mod send;
 pub use action::{Action, actions_reset, exchange_action};
 pub use deliver::{Restart, deliver, finish_mask, restart_or_fail, sigreturn};
 pub use frame::{FaultWords, StackT};
-pub use inbox::{Inbox, drain_inbox, drop_signal};
+pub use inbox::{Inbox, drain_inbox, drop_signal, receive};
 pub use info::SigInfo;
 pub use queue::{SigSet, ThreadSignals};
 pub use send::{alarm_fired, dequeue_for, force, is_due, pass_on, pending_set, refresh, send_process, send_thread};

@@ -1,0 +1,543 @@
+//! System calls, faults and interrupts on a bare core.
+//!
+//! System calls come by SYSCALL onto the thread's kernel stack. Everything else comes through the
+//! IDT onto a stack of its own kind (IST), also when the kernel was interrupted: so the kernel
+//! may be compiled without regard to what lies below its stack pointer. The rest is as on
+//! `process`: when the program was interrupted, its registers are put where the kernel keeps
+//! them and the kernel goes on, on the thread's kernel stack; when the kernel was, a note is left
+//! or a guarded access to program memory is mended.
+//!
+//! The kernel runs with interrupts off, except where it halts for want of work. Its own Rust
+//! code uses no more than the xmm registers, which are saved around what interrupts it.
+
+use core::arch::global_asm;
+use core::sync::atomic::Ordering;
+
+use shm_ipc::bare::{PROXY_VECTOR, STACK_BYTES};
+use shm_ipc::control::Cause;
+use x86_64::VirtAddr;
+use x86_64::instructions::tables::lidt;
+use x86_64::registers::control::Cr2;
+use x86_64::structures::DescriptorTablePointer;
+
+use super::cpu::{self, CoreArea, RUNNING, SCRATCH};
+use super::{apic, shootdown};
+use crate::arch::{self, KERNEL_STACK, TrapFrame};
+use crate::entry::{self, Fault, Trap};
+use crate::mm::{self, Access};
+use crate::sched::core::{Core, pending};
+use crate::sched::signal::{FaultWords, number};
+use crate::sched::thread::{THREAD_STACK, THREAD_VECTOR};
+
+/// Another core of the cell asks for attention.
+pub const KICK_VECTOR: u8 = 0xf1;
+/// Another core of the cell has changed page tables.
+pub const SHOOTDOWN_VECTOR: u8 = 0xf2;
+/// The core's timer.
+pub const TIMER_VECTOR: u8 = 0xf3;
+/// What the APIC sends when it has nothing to send.
+pub const SPURIOUS_VECTOR: u8 = 0xff;
+
+/// Exceptions by their vectors (AMD64 APM volume 2, section 8.2).
+mod vector {
+    pub const DIVIDE: u64 = 0;
+    pub const DEBUG: u64 = 1;
+    pub const NMI: u64 = 2;
+    pub const BREAKPOINT: u64 = 3;
+    pub const OVERFLOW: u64 = 4;
+    pub const INVALID_OPCODE: u64 = 6;
+    pub const DOUBLE_FAULT: u64 = 8;
+    pub const NOT_PRESENT: u64 = 11;
+    pub const STACK: u64 = 12;
+    pub const PAGE_FAULT: u64 = 14;
+    pub const X87: u64 = 16;
+    pub const ALIGNMENT: u64 = 17;
+    pub const MACHINE_CHECK: u64 = 18;
+    pub const SIMD: u64 = 19;
+    pub const CALL32: u64 = 0x80;
+    pub const EXCEPTIONS: u64 = 32;
+}
+
+/// Registers of whatever was interrupted, as the stubs leave them on the stack.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Interrupted {
+    r15: u64,
+    r14: u64,
+    r13: u64,
+    r12: u64,
+    rbp: u64,
+    rbx: u64,
+    r11: u64,
+    r10: u64,
+    r9: u64,
+    r8: u64,
+    rax: u64,
+    rcx: u64,
+    rdx: u64,
+    rsi: u64,
+    rdi: u64,
+    vector: u64,
+    error: u64,
+    rip: u64,
+    cs: u64,
+    rflags: u64,
+    rsp: u64,
+    ss: u64,
+}
+
+// The 256 entries: 16 bytes each, which push a zero where the CPU pushes no error code.
+global_asm!(
+    r"
+    .balign 16
+    .globl tacet_vectors
+tacet_vectors:
+    .set tacet_vector, 0
+    .rept 256
+    .balign 16
+    .if tacet_vector == 8 || (tacet_vector >= 10 && tacet_vector <= 14) || tacet_vector == 17 || tacet_vector == 21 || tacet_vector == 29 || tacet_vector == 30
+    .else
+    .byte 0x6a, 0                   # push 0
+    .endif
+    .byte 0x68                      # push tacet_vector
+    .long tacet_vector
+    jmp tacet_interrupted
+    .set tacet_vector, tacet_vector + 1
+    .endr
+
+tacet_interrupted:
+    push rdi
+    push rsi
+    push rdx
+    push rcx
+    push rax
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    cld
+    xor ebp, ebp
+    mov rbx, rsp
+    mov rdi, rsp
+    test byte ptr [rsp + {cs}], 3
+    jz 1f
+
+    # The program: its vector registers go where the kernel keeps them.
+    mov r12, rsp
+    and r12, -{stack}
+    mov r12, [r12]
+    mov r12, [r12 + {running}]
+    mov r12, [r12]
+    mov r12, [r12 + {vector}]
+    mov eax, -1
+    mov edx, -1
+    xsave64 [r12]
+    and rsp, -16
+    call tacet_program_interrupted
+    mov eax, -1
+    mov edx, -1
+    xrstor64 [r12]
+    jmp 2f
+
+1:  # The kernel.
+    sub rsp, 512
+    and rsp, -16
+    fxsave64 [rsp]
+    call tacet_kernel_interrupted
+    fxrstor64 [rsp]
+
+2:  mov rsp, rbx
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rax
+    pop rcx
+    pop rdx
+    pop rsi
+    pop rdi
+    add rsp, 16
+    iretq
+
+    .balign 16
+    .globl tacet_call
+tacet_call:
+    swapgs
+    mov gs:[{scratch}], rsp
+    mov rsp, gs:[{running}]
+    mov rsp, [rsp]
+    mov rsp, [rsp + {thread_stack}]
+    lea rsp, [rsp + {kernel_stack}]
+    push {user_ss}
+    push gs:[{scratch}]
+    push r11
+    push {user_cs}
+    push rcx
+    swapgs
+    push rdi
+    push rsi
+    push rdx
+    push rcx
+    push rax
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    xor ebp, ebp
+    mov rbx, rsp
+    and rbx, -{kernel_stack}
+    mov rbx, [rbx]
+    mov rdi, [rbx + {vector}]
+    mov eax, -1
+    mov edx, -1
+    xsave64 [rdi]
+    mov rdi, rbx
+    and rsp, -16
+    call tacet_called
+    ud2
+
+    .balign 16
+    .globl tacet_call32
+tacet_call32:
+    # SYSCALL from compatibility mode (AMD). The stack pointer is the program's.
+    swapgs
+    mov gs:[{scratch}], rsp
+    mov rsp, gs:[{running}]
+    mov rsp, [rsp]
+    mov rsp, [rsp + {thread_stack}]
+    lea rsp, [rsp + {kernel_stack}]
+    push {user_ss}
+    push gs:[{scratch}]
+    push r11
+    push {user_cs_32}
+    push rcx
+    swapgs
+    push rdi
+    push rsi
+    push rdx
+    push rcx
+    push rax
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbx
+    push rbp
+    push r12
+    push r13
+    push r14
+    push r15
+    xor ebp, ebp
+    mov rbx, rsp
+    and rbx, -{kernel_stack}
+    mov rbx, [rbx]
+    mov rdi, [rbx + {vector}]
+    mov eax, -1
+    mov edx, -1
+    xsave64 [rdi]
+    mov rdi, rbx
+    and rsp, -16
+    call tacet_called32
+    ud2
+",
+    cs = const core::mem::offset_of!(Interrupted, cs),
+    stack = const STACK_BYTES,
+    running = const RUNNING,
+    scratch = const SCRATCH,
+    vector = const THREAD_VECTOR,
+    thread_stack = const THREAD_STACK,
+    kernel_stack = const KERNEL_STACK,
+    user_ss = const arch::USER_SS,
+    user_cs = const arch::USER_CS,
+    user_cs_32 = const arch::USER_CS_32,
+);
+
+unsafe extern "C" {
+    fn tacet_vectors();
+    fn tacet_call();
+    fn tacet_call32();
+}
+
+/// Where SYSCALL leads.
+pub fn call_entry() -> u64 {
+    tacet_call as *const () as u64
+}
+
+/// Where SYSCALL of 32-bit code leads.
+pub fn call32_entry() -> u64 {
+    tacet_call32 as *const () as u64
+}
+
+/// A gate of the IDT.
+#[repr(C, align(16))]
+#[derive(Debug, Clone, Copy)]
+struct Gate([u64; 2]);
+
+impl Gate {
+    fn new(handler: u64, stack: u64, ring: u64) -> Self {
+        const PRESENT_INTERRUPT_GATE: u64 = 0x8e00 << 32;
+        const KERNEL_CS: u64 = 0x10 << 16;
+        let low = handler & 0xffff | KERNEL_CS | stack << 32 | ring << 45 | PRESENT_INTERRUPT_GATE;
+        Gate([low | (handler >> 16 & 0xffff) << 48, handler >> 32])
+    }
+}
+
+static GATES: spin::Once<[Gate; 256]> = spin::Once::new();
+
+/// Which stack (IST) a vector gets, see [`cpu`].
+fn stack_of(vector: u64) -> u64 {
+    match vector {
+        vector::NMI => 2,
+        vector::DOUBLE_FAULT => 3,
+        vector::MACHINE_CHECK => 4,
+        vector::DEBUG => 6,
+        vector if vector < vector::EXCEPTIONS || vector == vector::CALL32 => 1,
+        _ => 5,
+    }
+}
+
+/// Loads the IDT on this core.
+pub fn load() {
+    let gates = GATES.call_once(|| {
+        core::array::from_fn(|index| {
+            let vector = index as u64;
+            let ring = match vector {
+                vector::BREAKPOINT | vector::OVERFLOW | vector::CALL32 => 3,
+                _ => 0,
+            };
+            Gate::new(tacet_vectors as *const () as u64 + 16 * vector, stack_of(vector), ring)
+        })
+    });
+    let pointer = DescriptorTablePointer { limit: size_of_val(gates) as u16 - 1, base: VirtAddr::from_ptr(gates) };
+    // SAFETY: the table is complete and stays.
+    unsafe { lidt(&pointer) };
+}
+
+/// The core on whose interrupt stack this runs.
+fn own_area() -> &'static CoreArea {
+    let local = 0u8;
+    let base = (&raw const local) as u64 & !(STACK_BYTES - 1);
+    // SAFETY: handlers run on interrupt stacks only, which begin with this.
+    unsafe { &**(base as *const *const CoreArea) }
+}
+
+/// The scheduler's core, once there is one.
+fn core_of(area: &CoreArea) -> Option<&'static Core> {
+    // SAFETY: null, or one of the cores, which stay.
+    unsafe { area.core.as_ref() }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tacet_called(thread: &crate::sched::Thread) -> ! {
+    thread.own.trap.set(Trap::Call);
+    entry::trapped()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn tacet_called32(thread: &crate::sched::Thread) -> ! {
+    thread.own.trap.set(Trap::Call32);
+    entry::trapped()
+}
+
+/// The program was interrupted. Returns when it is to go on as if nothing had happened.
+#[unsafe(no_mangle)]
+extern "C" fn tacet_program_interrupted(frame: &Interrupted) {
+    let area = own_area();
+    let Some(core) = core_of(area) else { cpu::park() };
+    let trap = match frame.vector {
+        vector::NMI => return core.count(Cause::Involuntary),
+        vector::MACHINE_CHECK => return machine_check(core),
+        vector::CALL32 => Trap::Call32,
+        vector if vector < vector::EXCEPTIONS => Trap::Fault(fault_of(frame, Some(core))),
+        vector => match interrupt(core, vector as u8) {
+            Some(cause) => Trap::Interrupt(cause),
+            None => return,
+        },
+    };
+    // SAFETY: the core runs a thread of the program, whose registers these are; its frame and
+    // its kernel stack are unused while it is in the program.
+    unsafe {
+        let thread = &*core.running_thread();
+        thread.frame().write(registers(frame));
+        thread.own.trap.set(trap);
+        arch::enter_on_stack(thread.entry_stack(), entry::trapped)
+    }
+}
+
+/// The kernel was interrupted.
+#[unsafe(no_mangle)]
+extern "C" fn tacet_kernel_interrupted(frame: &mut Interrupted) {
+    let area = own_area();
+    let core = core_of(area);
+    match (frame.vector, core) {
+        (vector::NMI, core) => drop(core.map(|core| core.count(Cause::Involuntary))),
+        (vector::MACHINE_CHECK, Some(core)) => machine_check(core),
+        // A trap that the program armed and that came with its first instruction in the kernel
+        // (MOV SS before SYSCALL): the program's registers say so again when it is back.
+        (vector::DEBUG, _) => frame.rflags &= !0x100,
+        (vector, Some(core)) if vector >= vector::EXCEPTIONS => drop(interrupt(core, vector as u8)),
+        _ => kernel_fault(frame, core),
+    }
+}
+
+/// A fault in the kernel: of the way back to the program, of a guarded access to its memory, or
+/// a bug.
+fn kernel_fault(frame: &mut Interrupted, core: Option<&'static Core>) {
+    let fault = fault_of(frame, core);
+    let (begin, end, _) = arch::return_window();
+    if (begin..end).contains(&frame.rip)
+        && let Some(core) = core
+    {
+        // The registers that the program asked for can't be loaded: its own fault. They are
+        // still in the frame.
+        // SAFETY: as in `tacet_program_interrupted`; the kernel was about to leave the stack.
+        unsafe {
+            let thread = &*core.running_thread();
+            thread.own.trap.set(Trap::Fault(fault));
+            arch::enter_on_stack(thread.entry_stack(), entry::trapped)
+        }
+    }
+    match (arch::guarded_fixup(frame.rip), fault.access) {
+        (Some(_), Some(access)) if mm::handle_fault(fault.address, access) == mm::Fault::Filled => {}
+        (Some(fixup), _) => frame.rip = fixup,
+        _ => panic!(
+            "exception {} at image+{:#x}, address {:#x}, error {:#x}, rsp {:#x}",
+            frame.vector,
+            frame.rip.wrapping_sub(shm_ipc::bare::IMAGE),
+            fault.address,
+            frame.error,
+            frame.rsp
+        ),
+    }
+}
+
+/// An interrupt. `None` when there is nothing for the kernel to do about it.
+fn interrupt(core: &'static Core, vector: u8) -> Option<Cause> {
+    let (what, cause) = match vector {
+        PROXY_VECTOR => (pending::LOOK, Cause::Doorbell),
+        KICK_VECTOR => (pending::LOOK, Cause::Kick),
+        TIMER_VECTOR => (pending::TIMER, Cause::Timer),
+        SHOOTDOWN_VECTOR => {
+            apic::end_of_interrupt();
+            shootdown::answer(core.index);
+            core.count(Cause::Kick);
+            return None;
+        }
+        _ => {
+            // The APIC wants no answer to a spurious one; to any other it does no harm.
+            if vector != SPURIOUS_VECTOR {
+                apic::end_of_interrupt();
+            }
+            core.count(Cause::Involuntary);
+            return None;
+        }
+    };
+    apic::end_of_interrupt();
+    core.block.bell.polling();
+    core.pending.fetch_or(what, Ordering::SeqCst);
+    Some(cause)
+}
+
+/// Survived when the CPU says that what it interrupted can go on (AMD64 APM volume 2, section
+/// 9.3.1), else reported.
+fn machine_check(core: &Core) {
+    const MCG_STATUS: u32 = 0x17a;
+    const RESTART_VALID: u64 = 1;
+    let mut status = x86_64::registers::model_specific::Msr::new(MCG_STATUS);
+    // SAFETY: the register exists where machine checks do.
+    let word = unsafe { status.read() };
+    assert!(word & RESTART_VALID != 0, "machine check, MCG_STATUS {word:#x}: the hardware of core {} fails", core.cpu);
+    core.count(Cause::Involuntary);
+    // SAFETY: as above; a machine check while the bit is set would shut the machine down.
+    unsafe { status.write(0) };
+}
+
+fn registers(i: &Interrupted) -> TrapFrame {
+    TrapFrame {
+        r15: i.r15,
+        r14: i.r14,
+        r13: i.r13,
+        r12: i.r12,
+        rbp: i.rbp,
+        rbx: i.rbx,
+        r11: i.r11,
+        r10: i.r10,
+        r9: i.r9,
+        r8: i.r8,
+        rax: i.rax,
+        rcx: i.rcx,
+        rdx: i.rdx,
+        rsi: i.rsi,
+        rdi: i.rdi,
+        rip: i.rip,
+        cs: i.cs,
+        rflags: i.rflags,
+        rsp: i.rsp,
+        ss: i.ss,
+    }
+}
+
+/// `SI_KERNEL`
+const SI_KERNEL: i32 = 0x80;
+
+/// What Linux makes of an exception of the program (`arch/x86/kernel/traps.c`).
+fn fault_of(frame: &Interrupted, core: Option<&'static Core>) -> Fault {
+    const FPE_INTDIV: i32 = 1;
+    const ILL_ILLOPN: i32 = 2;
+    const TRAP_TRACE: i32 = 2;
+    const BUS_ADRALN: i32 = 1;
+    let cr2 = if frame.vector == vector::PAGE_FAULT { Cr2::read_raw() } else { 0 };
+    let (signal, code, address) = match frame.vector {
+        vector::DIVIDE => (number::FPE, FPE_INTDIV, frame.rip),
+        vector::DEBUG => (number::TRAP, TRAP_TRACE, frame.rip),
+        vector::BREAKPOINT => (number::TRAP, SI_KERNEL, 0),
+        vector::INVALID_OPCODE => (number::ILL, ILL_ILLOPN, frame.rip),
+        vector::NOT_PRESENT | vector::STACK => (number::BUS, SI_KERNEL, 0),
+        vector::PAGE_FAULT => (number::SEGV, SI_KERNEL, cr2),
+        vector::X87 | vector::SIMD => (number::FPE, float_code(frame.vector, core), frame.rip),
+        vector::ALIGNMENT => (number::BUS, BUS_ADRALN, 0),
+        _ => (number::SEGV, SI_KERNEL, 0),
+    };
+    let words = FaultWords { error: frame.error, vector: frame.vector, cr2 };
+    Fault { signal, code, address, access: access_of(frame), words }
+}
+
+/// What a page fault was about to do.
+fn access_of(frame: &Interrupted) -> Option<Access> {
+    const WRITE: u64 = 2;
+    const FETCH: u64 = 16;
+    (frame.vector == vector::PAGE_FAULT).then_some(match frame.error {
+        error if error & FETCH != 0 => Access::Exec,
+        error if error & WRITE != 0 => Access::Write,
+        _ => Access::Read,
+    })
+}
+
+/// `si_code` of a floating-point exception (`fpu__exception_code`): the first that is not masked.
+fn float_code(vector: u64, core: Option<&'static Core>) -> i32 {
+    let Some(core) = core else { return 0 };
+    // SAFETY: the core runs a thread of the program, whose registers have just been saved.
+    let area = unsafe { (*core.running_thread()).vector.bytes() };
+    let word = |at: usize| u32::from(area[at]) | u32::from(area[at + 1]) << 8;
+    let raised = if vector == vector::SIMD { word(24) & !(word(24) >> 7) } else { word(2) & !word(0) };
+    const CODES: [(u32, i32); 5] = [(1, 7), (4, 3), (8, 4), (0x12, 5), (0x20, 6)];
+    CODES.iter().find(|(bits, _)| raised & bits != 0).map_or(0, |(_, code)| *code)
+}
