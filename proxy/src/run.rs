@@ -12,6 +12,7 @@ use shm_ipc::control::{CellState, Exit, PANIC_BYTES};
 use shm_ipc::layout::Layout;
 use shm_ipc::region::Region;
 
+use crate::boot::info;
 use crate::boot::process::{self as platform, Child};
 use crate::cli::{Platform, Run};
 use crate::descriptors::PrivateBand;
@@ -108,12 +109,11 @@ impl Cell {
         let args: Vec<CString> = program.arguments.into_iter().map(c_string).collect();
         let env = environment();
         let cores: Vec<u32> = plan.cores.cell.iter().collect();
-        let layout = platform::layout(cores.len() as u32, &args, &env, &path, plan.memory)
+        let layout = info::layout(cores.len() as u32, &args, &env, &path, plan.memory)
             .ok_or_else(|| failed("lay out the cell's memory")(io::ErrorKind::InvalidInput.into()))?;
         let memory = CellMemory::take(layout.end, plan.binding, &band)?;
         let large_pages = plan.large_pages == LargePages::Given;
-        let start = platform::Plan {
-            memory: memory.as_fd(),
+        let start = info::Plan {
             layout,
             cores: &cores,
             program: file.as_fd(),
@@ -123,13 +123,12 @@ impl Cell {
             private_fds: band.range(),
             spin: plan.spin(),
             numa_node: plan.binding.map(|(id, _)| id).or(plan.cores.numa).unwrap_or(0),
-            large_pages,
             name_unsupported: true,
             ignored_signals: inherited::ignored_signals(),
             blocked_signals: inherited::blocked_signals(),
         };
         inherited::close_what_was_closed();
-        let child = platform::start(&start).map_err(failed("start the cell"))?;
+        let child = platform::start(&start, memory.as_fd(), large_pages).map_err(failed("start the cell"))?;
         if large_pages {
             sys::advise_large_pages(&child.region, layout.frames, layout.frame_bytes())
                 .map_err(failed("ask for large pages for the cell's memory"))?;

@@ -136,9 +136,8 @@ fn relocate(memory: &mut [u8], image: &[u8], base: u64) -> io::Result<()> {
 
 fn protect(base: u64, segment: &Segment) -> io::Result<()> {
     let bit = |is: bool, protection| if is { protection } else { 0 };
-    let protection = libc::PROT_READ
-        | bit(segment.is_writable, libc::PROT_WRITE)
-        | bit(segment.is_executable, libc::PROT_EXEC);
+    let protection =
+        libc::PROT_READ | bit(segment.is_writable, libc::PROT_WRITE) | bit(segment.is_executable, libc::PROT_EXEC);
     let at = ptr::without_provenance_mut((base + segment.at) as usize);
     // SAFETY: part of the mapping made by `map`, of which no reference is used any more.
     match unsafe { libc::mprotect(at, segment.len as usize, protection) } {
