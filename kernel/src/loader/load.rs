@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::mm::tests::platform::{TestPlatform, USER};
-    use crate::mm::tests::{check_books, fresh, word};
+    use crate::mm::tests::{check_books, fresh, fresh_reading, page_bytes, word};
     use crate::mm::{Access, Piece};
     use crate::platform::Prot;
 
@@ -327,6 +327,26 @@ mod tests {
         assert!(loaded.heap_start > loaded.entry);
         space.unmap_all();
         assert_eq!(platform.pages(), 0);
+    }
+
+    #[test]
+    fn a_program_that_is_read_is_the_one_that_is_mapped() {
+        let at = USER.start + (1 << 20);
+        for (file_len, mem_len) in [(2 * PAGE + 8, 5 * PAGE), (2 * PAGE, 2 * PAGE), (200, 201)] {
+            let bytes = small_program(2, at, file_len, mem_len);
+            let program = Program::read(&Bytes(bytes.clone())).unwrap();
+            let (mut space, platform) = fresh_reading(bytes.clone());
+            assert!(load(&mut space, &program, None).is_ok());
+            check_books(&space, platform);
+            let mut expected = bytes;
+            expected.resize(mem_len.next_multiple_of(PAGE) as usize, 0);
+            for (page, expected) in (at..).step_by(PAGE as usize).zip(expected.chunks(PAGE as usize)) {
+                assert_eq!(page_bytes(&space, page).as_deref(), Some(expected), "{page:x}");
+            }
+            let mut pieces = vec![];
+            assert_eq!(space.pieces(at, mem_len, Access::Write, &mut pieces), mem_len);
+            assert!(pieces.iter().all(|piece| matches!(piece, Piece::Frames { .. })));
+        }
     }
 
     #[test]

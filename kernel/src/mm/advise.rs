@@ -83,6 +83,9 @@ impl AddressSpace {
             Advice::Hint => {}
             // The object behind shared memory keeps what is in it.
             Advice::DontNeed if shared => {}
+            Advice::DontNeed if part.kind.is_copy() => return self.forget_copy(part),
+            Advice::Remove if part.kind.is_copy() => return Err(Errno::EACCES),
+            Advice::Free | Advice::WipeOnFork if part.kind.is_copy() => return Err(Errno::EINVAL),
             Advice::DontNeed => self.forget(part.range()),
             Advice::Free | Advice::WipeOnFork if shared => return Err(Errno::EINVAL),
             Advice::Free | Advice::WipeOnFork => {}
@@ -96,6 +99,9 @@ impl AddressSpace {
                 let allowed = if access == Prot::READ { !part.prot.is_empty() } else { part.prot.contains(access) };
                 if !allowed {
                     return Err(Errno::EINVAL);
+                }
+                if self.ends_within(part) {
+                    return Err(Errno::EFAULT);
                 }
                 if !self.fill_range(part.range()) {
                     return Err(Errno::ENOMEM);
@@ -143,7 +149,8 @@ impl AddressSpace {
             return Err(Errno::ENOMEM);
         }
         let inaccessible = self.regions.within(range.clone()).any(|vma| vma.prot.is_empty());
-        if fill && inaccessible {
+        let ends_within = fill && self.regions.within(range.clone()).any(|vma| self.ends_within(&vma));
+        if fill && inaccessible || ends_within {
             return Err(Errno::ENOMEM);
         }
         if fill && !self.fill_range(range) { Err(Errno::EAGAIN) } else { Ok(0) }

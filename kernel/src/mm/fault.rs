@@ -56,7 +56,7 @@ impl AddressSpace {
         if !access.is_allowed(vma.prot) {
             return Fault::Segv { code: linux::SEGV_ACCERR as i32 };
         }
-        if !vma.kind.has_frames() {
+        if !vma.kind.has_frames() || self.is_beyond_file(&vma, addr) {
             return Fault::Bus;
         }
         if self.ensure_frame(&vma, addr) { Fault::Filled } else { Fault::OutOfMemory }

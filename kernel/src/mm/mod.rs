@@ -3,7 +3,7 @@
 //! ```text
 //! user         copies between kernel and program
 //! space        mmap, munmap, brk    protect, remap, advise, fault, pieces: its other calls
-//! populate     which frames a region gets, and when
+//! populate     which frames a region gets, and when     copies   of files, where those can't be mapped
 //! regions      what the program has mapped (VMAs)       policy   what mbind said about it
 //! translation  which frames lie behind which addresses
 //! frames       which frames are free
@@ -13,6 +13,7 @@
 //! the fault that this may cause needs it too.
 
 mod advise;
+mod copies;
 mod fault;
 mod frames;
 mod pieces;

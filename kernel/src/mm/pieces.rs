@@ -82,6 +82,9 @@ impl AddressSpace {
     /// The frame behind `at` of `vma`, and how many bytes follow it in one run. Fills it first
     /// if need be.
     fn frames_for(&mut self, vma: &Vma, at: u64) -> Option<(u64, u64)> {
+        if self.is_beyond_file(vma, at) {
+            return None;
+        }
         if self.mapped.find(at).is_none() {
             self.fill_at(vma, at / PAGE * PAGE).ok()?;
         }

@@ -34,11 +34,20 @@ impl AddressSpace {
         for extent in extents.iter().filter(|extent| !extent.clean) {
             clear_frames(&self.window, extent.frame, extent.len);
         }
-        let mut at = range.start;
-        for run in joined(&extents, range.start) {
+        self.map_extents(range.start, &extents, prot)
+    }
+
+    /// Maps frames one after the other from `virt` on, where nothing is.
+    ///
+    /// # Errors
+    /// `ENOMEM`, with nothing changed and the frames freed, when the platform can't map them.
+    pub(super) fn map_extents(&mut self, virt: u64, extents: &[Extent], prot: Prot) -> Result<(), Errno> {
+        let len: u64 = extents.iter().map(|extent| extent.len).sum();
+        let mut at = virt;
+        for run in joined(extents, virt) {
             if let Err(errno) = self.platform.map_frames(run.virt, run.frame, run.len, prot) {
-                self.mapped.remove(range.start..at);
-                self.platform.unmap(range.start, range.end - range.start);
+                self.mapped.remove(virt..at);
+                self.platform.unmap(virt, len);
                 extents.iter().for_each(|extent| self.frames.free(extent.frame, extent.len));
                 return Err(errno);
             }
@@ -46,6 +55,17 @@ impl AddressSpace {
             at = run.end();
         }
         Ok(())
+    }
+
+    /// Unmaps and frees the frames behind `range`, of which the regions know nothing.
+    pub(super) fn drop_frames(&mut self, range: Range<u64>) {
+        let runs = self.mapped.remove(range.clone());
+        if !runs.is_empty() {
+            self.platform.unmap(range.start, range.end - range.start);
+        }
+        for run in runs {
+            self.frames.free(run.frame, run.len);
+        }
     }
 
     /// Gives the page at `addr` its frame, and some of its neighbours theirs. The page has none.
@@ -68,9 +88,9 @@ impl AddressSpace {
     }
 
     /// Gives what the program may touch in `range` its frames. `false` when there were not
-    /// enough.
+    /// enough. Copies of files have all that they will ever have.
     pub(super) fn fill_range(&mut self, range: Range<u64>) -> bool {
-        let accessible = |vma: &Vma| vma.kind.has_frames() && !vma.prot.is_empty();
+        let accessible = |vma: &Vma| vma.kind.has_frames() && !vma.kind.is_copy() && !vma.prot.is_empty();
         let parts: Vec<Vma> = self.regions.within(range).filter(accessible).collect();
         for part in parts {
             for hole in self.mapped.holes(part.range()) {
@@ -87,13 +107,7 @@ impl AddressSpace {
     /// when it is touched.
     pub(super) fn forget(&mut self, range: Range<u64>) {
         if range.end - range.start >= LARGE_PAGE {
-            let runs = self.mapped.remove(range.clone());
-            if !runs.is_empty() {
-                self.platform.unmap(range.start, range.end - range.start);
-            }
-            for run in runs {
-                self.frames.free(run.frame, run.len);
-            }
+            self.drop_frames(range);
         } else {
             for run in self.mapped.within(range) {
                 clear_frames(&self.window, run.frame, run.len);

@@ -56,7 +56,12 @@ impl AddressSpace {
         } else {
             self.platform.protect(vma.start, vma.end - vma.start, prot)?;
         }
-        self.regions.update(vma.range(), |vma| vma.prot = prot);
+        self.regions.update(vma.range(), |vma| {
+            vma.prot = prot;
+            if let Kind::FileCopy { written, .. } = &mut vma.kind {
+                *written |= prot.contains(Prot::WRITE);
+            }
+        });
         Ok(())
     }
 }

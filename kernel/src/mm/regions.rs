@@ -40,6 +40,18 @@ pub enum Kind {
         /// Which call of mmap made it.
         id: u64,
     },
+    /// What a file held when it was mapped privately where the platform can't map the file
+    /// itself: frames, except beyond the file's end.
+    FileCopy {
+        /// Offset in the file.
+        offset: u64,
+        /// Where the file ended, in bytes, if the mapping came that far; else `u64::MAX`.
+        file_end: u64,
+        /// Whether the program could ever write there.
+        written: bool,
+        /// Which call of mmap made it.
+        id: u64,
+    },
     /// A SysV segment of Linux.
     Segment {
         /// Its identifier.
@@ -64,6 +76,13 @@ impl Kind {
         matches!(self, Kind::Anon { lazy: true } | Kind::SharedAnon { lazy: true, .. } | Kind::Stack)
     }
 
+    /// Whether it is a copy of a file: what has no frame there lies beyond the file's end and
+    /// never gets one.
+    #[must_use]
+    pub fn is_copy(self) -> bool {
+        matches!(self, Kind::FileCopy { .. })
+    }
+
     /// Whether the program asked for shared memory.
     #[must_use]
     pub fn is_shared(self) -> bool {
@@ -76,6 +95,9 @@ impl Kind {
         match self {
             Kind::File { sharing, offset, id } => Kind::File { sharing, offset: offset.wrapping_add(by), id },
             Kind::Segment { shmid, offset, id } => Kind::Segment { shmid, offset: offset.wrapping_add(by), id },
+            Kind::FileCopy { offset, file_end, written, id } => {
+                Kind::FileCopy { offset: offset.wrapping_add(by), file_end, written, id }
+            }
             other => other,
         }
     }

@@ -1,9 +1,9 @@
 //! mremap(2).
 //!
 //! Moving memory moves its frames: nothing is copied. Memory keeps its place relative to large
-//! pages when it moves. `old_len` 0, which maps shared memory a second time, works for files
-//! and segments; anonymous memory has one owner, so there it is refused with `EINVAL`, as
-//! `MREMAP_DONTUNMAP` is.
+//! pages when it moves. A copy of a file grows beyond the file's end only: `ENOMEM` otherwise.
+//! `old_len` 0, which maps shared memory a second time, works for files and segments; anonymous
+//! memory has one owner, so there it is refused with `EINVAL`, as `MREMAP_DONTUNMAP` is.
 
 use core::ops::Range;
 
@@ -119,14 +119,22 @@ impl AddressSpace {
     /// Maps `range`, which follows `vma` and is free, like `vma`.
     fn map_more(&mut self, vma: &Vma, range: Range<u64>, near: Option<u64>) -> Result<(), Errno> {
         let len = range.end - range.start;
-        if !vma.kind.is_lazy() && len > self.frames.total() {
+        let kind = vma.kind.advanced(range.start - vma.start);
+        if let Kind::FileCopy { offset, file_end, .. } = kind
+            && offset < file_end
+        {
+            // What the file has there can't be read any more.
             return Err(Errno::ENOMEM);
         }
-        if !vma.kind.is_lazy() && !vma.prot.is_empty() && len <= self.frames.free_bytes() {
+        let filled = !kind.is_lazy() && !kind.is_copy();
+        if filled && len > self.frames.total() {
+            return Err(Errno::ENOMEM);
+        }
+        if filled && !vma.prot.is_empty() && len <= self.frames.free_bytes() {
             let near = near.or_else(|| self.mapped.frame_beside(&range));
             self.populate(range.clone(), vma.prot, near)?;
         }
-        self.regions.insert(Vma { start: range.start, end: range.end, ..*vma });
+        self.regions.insert(Vma { start: range.start, end: range.end, kind, ..*vma });
         Ok(())
     }
 

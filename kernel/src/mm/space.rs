@@ -4,8 +4,8 @@
 //! frames it has got for that ([`translation`](super::translation)), the frames that are left
 //! ([`frames`](super::frames)) and the platform, which makes the mappings real. The other calls
 //! are in files of their own: [`populate`](super::populate), [`protect`](super::protect),
-//! [`remap`](super::remap), [`advise`](super::advise), [`fault`](super::fault),
-//! [`pieces`](super::pieces).
+//! [`copies`](super::copies), [`remap`](super::remap), [`advise`](super::advise),
+//! [`fault`](super::fault), [`pieces`](super::pieces).
 //!
 //! Results and errors are those of Linux 6.1 (`mm/mmap.c`). What differs: a mapping that asks
 //! for memory and can have it gets its frames at once; there is one owner of each frame.
@@ -263,6 +263,9 @@ impl AddressSpace {
         offset: u64,
         sharing: Sharing,
     ) -> Result<(), Errno> {
+        if sharing == Sharing::Private && !self.platform.maps_private_files() {
+            return self.map_copy(at, len, prot, fd, offset);
+        }
         self.platform.map_file(at, len, prot, fd, offset, sharing)?;
         let kind = Kind::File { sharing, offset, id: self.fresh_id() };
         self.enter_foreign(at, len, prot, kind);
@@ -281,7 +284,7 @@ impl AddressSpace {
         if at < self.range.start || !replace && !self.regions.is_free(at..end) {
             return Err(Errno::EINVAL);
         }
-        self.platform.map_segment(at, shmid, !prot.contains(Prot::WRITE))?;
+        self.platform.map_segment(at, len, shmid, !prot.contains(Prot::WRITE))?;
         if prot.contains(Prot::EXEC) {
             self.platform.protect(at, len, prot).inspect_err(|_| self.platform.unmap(at, len))?;
         }
@@ -389,7 +392,7 @@ impl AddressSpace {
         self.regions.insert(Vma { start: at, end: at + len, prot, kind, policy: Policy::DEFAULT });
     }
 
-    fn fresh_id(&mut self) -> u64 {
+    pub(super) fn fresh_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }

@@ -1,5 +1,6 @@
 //! What holds the address space to Linux's manual.
 
+mod copies;
 mod errors;
 mod model;
 mod parts;
@@ -22,6 +23,27 @@ pub const FRAMES: u64 = 8 << 20;
 pub fn fresh() -> (AddressSpace, &'static TestPlatform) {
     let platform = TestPlatform::leaked(LARGE_PAGE + FRAMES);
     (AddressSpace::new(platform, LARGE_PAGE..LARGE_PAGE + FRAMES), platform)
+}
+
+/// The same over a platform that reads private mappings of files from `file`.
+pub fn fresh_reading(file: Vec<u8>) -> (AddressSpace, &'static TestPlatform) {
+    let platform = TestPlatform::reading(LARGE_PAGE + FRAMES, file);
+    (AddressSpace::new(platform, LARGE_PAGE..LARGE_PAGE + FRAMES), platform)
+}
+
+/// Bytes of a file, no two pages of which are the same.
+pub fn file_bytes(len: u64) -> Vec<u8> {
+    (0..len).map(|at| (at.wrapping_mul(0x9e37_79b9) >> 16) as u8 ^ (at / PAGE) as u8 | 1).collect()
+}
+
+/// The bytes of the page behind an address, if there is a frame.
+pub fn page_bytes(space: &AddressSpace, addr: u64) -> Option<Vec<u8>> {
+    let run = space.mapped.find(addr)?;
+    let from = space.window.bytes(run.frame + (addr - run.virt), PAGE).unwrap();
+    let mut page = vec![0; PAGE as usize];
+    // SAFETY: a frame of the test's own memory, which nobody writes meanwhile.
+    unsafe { page.as_mut_ptr().copy_from_nonoverlapping(from, PAGE as usize) };
+    Some(page)
 }
 
 /// Lets [`user`](super::user) reach the memory of the test itself.

@@ -3,7 +3,7 @@
 //! Random calls go to both. The model knows nothing of regions, extents or laziness; it says
 //! what each page is, what it holds, and which error Linux would give. After every call the
 //! two must agree, the platform must have mapped what they say, and no frame may have two
-//! owners or none.
+//! owners or none. All of it on a platform that maps private files and on one that reads them.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use shm_ipc::layout::PAGE;
 
 use super::platform::{TestPlatform, USER};
-use super::{FRAMES, check_books, fresh, word};
+use super::{FRAMES, check_books, file_bytes, fresh, fresh_reading, page_bytes, word};
 use crate::abi::{Errno, SysResult, linux};
 use crate::mm::{Access, AddressSpace, Fault, Kind, MapRequest, Piece};
 use crate::platform::Prot;
@@ -22,6 +22,9 @@ const BASE: u64 = USER.start + (32 << 20);
 const PAGES: u64 = 1100;
 /// Where the heap begins, in the midst of them.
 const HEAP: u64 = BASE + 700 * PAGE + 17;
+
+/// Where in the file mappings begin.
+const OFFSET: u64 = 8 * PAGE;
 
 /// What kind of memory a call of mmap asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,12 +59,16 @@ enum Identity {
     Shared { sparse: bool, id: u64 },
     Heap,
     File { shared: bool, id: u64, offset: u64 },
+    Copy { id: u64, offset: u64, end_seen: bool, written: bool },
 }
 
 impl Identity {
     fn next(self) -> Identity {
         match self {
             Identity::File { shared, id, offset } => Identity::File { shared, id, offset: offset + PAGE },
+            Identity::Copy { id, offset, end_seen, written } => {
+                Identity::Copy { id, offset: offset + PAGE, end_seen, written }
+            }
             other => other,
         }
     }
@@ -75,12 +82,14 @@ impl Identity {
 struct ModelPage {
     prot: Prot,
     identity: Identity,
-    /// What the first word holds; nothing is known of files.
+    /// What the first word holds; nothing is known of mapped files.
     value: u64,
 }
 
 #[derive(Default)]
 struct Model {
+    /// What the file holds, where it is read.
+    file: Option<Vec<u8>>,
     pages: BTreeMap<u64, ModelPage>,
     heap_end: u64,
     ids: u64,
@@ -107,8 +116,37 @@ impl Model {
 
     fn map(&mut self, at: u64, count: u64, prot: Prot, mut identity: Identity) {
         for page in pages(at, count) {
-            self.pages.insert(page, ModelPage { prot, identity, value: 0 });
+            let value = match identity {
+                Identity::Copy { offset, .. } => self.file_page(offset).map_or(0, |page| first_word(&page)),
+                _ => 0,
+            };
+            self.pages.insert(page, ModelPage { prot, identity, value });
             identity = identity.next();
+        }
+    }
+
+    /// Bytes of the file, 0 where it is mapped.
+    fn file_len(&self) -> u64 {
+        self.file.as_ref().map_or(0, |file| file.len() as u64)
+    }
+
+    /// What a page of the file shows, if it is not wholly beyond the end.
+    fn file_page(&self, offset: u64) -> Option<Vec<u8>> {
+        let rest = self.file.as_ref()?.get(offset as usize..).filter(|rest| !rest.is_empty())?;
+        let mut page = rest[..rest.len().min(PAGE as usize)].to_vec();
+        page.resize(PAGE as usize, 0);
+        Some(page)
+    }
+
+    fn is_beyond_file(&self, page: &ModelPage) -> bool {
+        matches!(page.identity, Identity::Copy { offset, .. } if offset >= self.file_len())
+    }
+
+    /// Whether what follows the page at `at` in its file is known.
+    fn may_grow(&self, at: u64) -> bool {
+        match self.pages.get(&at).map(|page| page.identity.next()) {
+            Some(Identity::Copy { offset, end_seen, .. }) => end_seen && offset >= self.file_len(),
+            _ => true,
         }
     }
 
@@ -141,6 +179,10 @@ impl Model {
     }
 }
 
+fn first_word(page: &[u8]) -> u64 {
+    u64::from_ne_bytes(page[..8].try_into().expect("eight bytes"))
+}
+
 fn request(at: Option<u64>, count: u64, prot: u32, flavour: Flavour, replace: bool) -> MapRequest {
     let fixed = if replace { linux::MAP_FIXED } else { linux::MAP_FIXED_NOREPLACE };
     let (flags, fd) = match flavour {
@@ -157,7 +199,7 @@ fn request(at: Option<u64>, count: u64, prot: u32, flavour: Flavour, replace: bo
         prot: Prot::from_bits_truncate(prot),
         flags: flags | at.map_or(0, |_| fixed),
         fd,
-        offset: 8 * PAGE,
+        offset: OFFSET,
     }
 }
 
@@ -169,10 +211,13 @@ struct Pair {
 }
 
 impl Pair {
-    fn new() -> Self {
-        let (mut space, platform) = fresh();
+    /// Over a platform that reads private mappings from a file of `file_len` bytes, or one that
+    /// maps them.
+    fn new(file_len: Option<u64>) -> Self {
+        let file = file_len.map(file_bytes);
+        let (mut space, platform) = file.clone().map_or_else(fresh, fresh_reading);
         space.set_heap(HEAP);
-        Pair { space, platform, model: Model { heap_end: HEAP, ..Model::default() } }
+        Pair { space, platform, model: Model { file, heap_end: HEAP, ..Model::default() } }
     }
 
     fn run(&mut self, op: Op) {
@@ -222,6 +267,7 @@ impl Pair {
     }
 
     fn map(&mut self, at: Option<u64>, count: u64, prot: u32, flavour: Flavour, replace: bool) {
+        let fits = self.has_room_for_copy(at, count);
         let result = self.space.mmap(&request(at, count, prot, flavour, replace));
         let prot = Prot::from_bits_truncate(prot);
         self.model.ids += 1;
@@ -230,13 +276,21 @@ impl Pair {
         let identity = match flavour {
             Flavour::Private | Flavour::Sparse => Identity::Private { sparse: lazy },
             Flavour::Shared => Identity::Shared { sparse: lazy, id },
-            _ => Identity::File { shared: flavour == Flavour::FileShared, id, offset: 8 * PAGE },
+            Flavour::FilePrivate if self.model.file.is_some() => Identity::Copy {
+                id,
+                offset: OFFSET,
+                end_seen: OFFSET + count * PAGE > self.model.file_len(),
+                written: prot.contains(Prot::WRITE),
+            },
+            _ => Identity::File { shared: flavour == Flavour::FileShared, id, offset: OFFSET },
         };
         let taken = at.is_some_and(|at| !replace && !self.model.is_free(at, count));
+        let is_copy = matches!(identity, Identity::Copy { .. });
         let expected = match flavour {
-            _ if !identity.is_file() && !lazy && count * PAGE > FRAMES => Err(Errno::ENOMEM),
+            _ if !identity.is_file() && !is_copy && !lazy && count * PAGE > FRAMES => Err(Errno::ENOMEM),
             _ if taken => Err(Errno::EEXIST),
             Flavour::Broken => Err(Errno::EACCES),
+            _ if is_copy && !fits => Err(Errno::ENOMEM),
             _ => Ok(()),
         };
         assert_eq!(result.map(drop), expected);
@@ -248,6 +302,15 @@ impl Pair {
         self.model.map(to, count, prot, identity);
     }
 
+    /// Whether there are frames for what the file has for a mapping, those counted that it
+    /// replaces.
+    fn has_room_for_copy(&self, at: Option<u64>, count: u64) -> bool {
+        let free = self.space.usage().1;
+        let wanted = (self.model.file_len().saturating_sub(OFFSET)).next_multiple_of(PAGE).min(count * PAGE);
+        let replaced = at.map_or(0, |at| self.space.mapped.filled(at..at + count * PAGE, u64::MAX));
+        free > 0 && free + replaced >= wanted
+    }
+
     fn protect(&mut self, at: u64, count: u64, bits: u32) {
         let result = self.space.mprotect(at, count * PAGE, bits);
         for page in pages(at, count) {
@@ -256,6 +319,9 @@ impl Pair {
                 return;
             };
             page.prot = Prot::from_bits_truncate(bits);
+            if let Identity::Copy { written, .. } = &mut page.identity {
+                *written |= page.prot.contains(Prot::WRITE);
+            }
         }
         assert_eq!(result, Ok(0));
     }
@@ -268,11 +334,18 @@ impl Pair {
         let room = self.model.rest_of_region(at);
         let is_end = room == old;
         let grows_here = is_end && self.model.is_free(at + old * PAGE, new.saturating_sub(old));
+        let stuck = new > old && !self.model.may_grow(at + (old - 1) * PAGE);
         let expected = match to {
             Some(_) if !moves || overlap => Err(Errno::EINVAL),
             _ if room == 0 => Err(Errno::EFAULT),
             None if old >= new => Ok(Some(at)),
             _ if old.min(new) > room => Err(Errno::EFAULT),
+            Some(to) if stuck => {
+                // As on Linux, what was there is gone by then.
+                self.model.unmap(to, new);
+                Err(Errno::ENOMEM)
+            }
+            None if stuck => Err(Errno::ENOMEM),
             Some(to) => Ok(Some(to)),
             None if grows_here => Ok(Some(at)),
             None if !moves => Err(Errno::ENOMEM),
@@ -331,11 +404,17 @@ impl Pair {
     fn advise(&mut self, at: u64, count: u64, advice: u32) {
         let result = self.space.madvise(at, count * PAGE, advice);
         let whole = self.model.is_whole(at, count);
+        let is_copy =
+            |page: &ModelPage, changed| matches!(page.identity, Identity::Copy { written, .. } if written == changed);
         for page in pages(at, count) {
             let Some(page) = self.model.pages.get_mut(&page) else { continue };
             let shared = matches!(page.identity, Identity::Shared { .. });
             let refused = match advice {
                 _ if page.identity.is_file() => (advice == linux::MADV_FREE).then_some(Errno::EINVAL),
+                linux::MADV_DONTNEED if is_copy(page, true) => Some(Errno::EINVAL),
+                linux::MADV_FREE if is_copy(page, true) || is_copy(page, false) => Some(Errno::EINVAL),
+                linux::MADV_REMOVE if is_copy(page, true) || is_copy(page, false) => Some(Errno::EACCES),
+                _ if is_copy(page, false) => continue,
                 linux::MADV_FREE if shared => Some(Errno::EINVAL),
                 linux::MADV_REMOVE if !shared => Some(Errno::EINVAL),
                 _ => None,
@@ -354,7 +433,9 @@ impl Pair {
     fn pieces(&mut self, at: u64, count: u64) {
         let mut out = Vec::new();
         let covered = self.space.pieces(at, count * PAGE, Access::Read, &mut out);
-        let readable = |page: &u64| self.model.pages.get(page).is_some_and(|page| !page.prot.is_empty());
+        let model = &self.model;
+        let is_readable = |page: &ModelPage| !page.prot.is_empty() && !model.is_beyond_file(page);
+        let readable = |page: &u64| model.pages.get(page).is_some_and(is_readable);
         let expected = pages(at, count).take_while(readable).count() as u64 * PAGE;
         if covered != expected {
             assert!(covered < expected && self.space.usage().1 == 0);
@@ -368,7 +449,7 @@ impl Pair {
     /// Writes as a program would, faults included.
     fn write(&mut self, at: u64, value: u64) {
         let page = self.model.pages.get(&at).copied();
-        let allowed = page.is_some_and(|page| page.prot.contains(Prot::WRITE));
+        let allowed = page.is_some_and(|page| page.prot.contains(Prot::WRITE) && !self.model.is_beyond_file(&page));
         let mut out = Vec::new();
         let covered = self.space.pieces(at, 8, Access::Write, &mut out);
         if !allowed {
@@ -391,7 +472,7 @@ impl Pair {
         let expected = match self.model.pages.get(&at) {
             None => segv(linux::SEGV_MAPERR),
             Some(page) if !access.is_allowed(page.prot) => segv(linux::SEGV_ACCERR),
-            Some(page) if page.identity.is_file() => Fault::Bus,
+            Some(page) if page.identity.is_file() || self.model.is_beyond_file(page) => Fault::Bus,
             Some(_) if fault == Fault::OutOfMemory => {
                 assert_eq!(self.space.usage().1, 0);
                 return;
@@ -399,6 +480,29 @@ impl Pair {
             Some(_) => Fault::Filled,
         };
         assert_eq!(fault, expected);
+    }
+
+    /// Whether what lies behind a page is what should.
+    fn compare_contents(&self, at: u64, page: &ModelPage, kind: Kind) {
+        match (page.identity, kind) {
+            (Identity::File { offset, .. }, Kind::File { offset: found, .. }) => {
+                assert_eq!(offset, found);
+                assert_eq!(self.platform.page(at).map(|page| page.source), Some((3, offset)));
+            }
+            (
+                Identity::Copy { offset, written, end_seen, .. },
+                Kind::FileCopy { offset: found, written: known, file_end, .. },
+            ) => {
+                assert_eq!((offset, written), (found, known));
+                assert_eq!(file_end, if end_seen { self.model.file_len() } else { u64::MAX });
+                let mut expected = self.model.file_page(offset);
+                if let Some(expected) = &mut expected {
+                    expected[..8].copy_from_slice(&page.value.to_ne_bytes());
+                }
+                assert!(page_bytes(&self.space, at) == expected, "{at:x} is not what the file holds at {offset:x}");
+            }
+            _ => assert_eq!(word(&self.space, at).unwrap_or(0), page.value, "{at:x}"),
+        }
     }
 
     /// Whether both are the same.
@@ -415,12 +519,7 @@ impl Pair {
                     let goes_on = page.identity == before.identity.next() && page.prot == before.prot;
                     assert_eq!(goes_on, vma.start <= last, "{at:x}: one region of two kinds, or two of one");
                 }
-                if let (Identity::File { offset, .. }, Kind::File { offset: first, .. }) = (page.identity, vma.kind) {
-                    assert_eq!(offset, first + (at - vma.start));
-                    assert_eq!(self.platform.page(at).map(|page| page.source), Some((3, offset)));
-                } else {
-                    assert_eq!(word(&self.space, at).unwrap_or(0), page.value, "{at:x}");
-                }
+                self.compare_contents(at, &page, vma.kind.advanced(at - vma.start));
                 before = Some((at, page));
                 seen += 1;
             }
@@ -437,7 +536,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => Just(Flavour::Private),
         2 => Just(Flavour::Sparse),
         2 => Just(Flavour::Shared),
-        1 => Just(Flavour::FilePrivate),
+        4 => Just(Flavour::FilePrivate),
         1 => Just(Flavour::FileShared),
         1 => Just(Flavour::Broken),
     ];
@@ -459,12 +558,22 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// How long the file is, where it is read: it ends in the midst of mappings, with a page, with
+/// a page that is not full, and beyond a block.
+fn file_len() -> impl Strategy<Value = Option<u64>> {
+    let lens = vec![OFFSET + 10 * PAGE, OFFSET + 14 * PAGE + 100, OFFSET + 700 * PAGE - 1];
+    prop::option::of(prop::sample::select(lens))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_address_space_does_what_single_pages_would(ops in prop::collection::vec(op(), 1..50)) {
-        let mut pair = Pair::new();
+    fn the_address_space_does_what_single_pages_would(
+        ops in prop::collection::vec(op(), 1..50),
+        file_len in file_len(),
+    ) {
+        let mut pair = Pair::new(file_len);
         for op in ops {
             pair.run(op);
             pair.compare();
@@ -475,8 +584,11 @@ proptest! {
     }
 
     #[test]
-    fn a_platform_out_of_room_leaves_the_books_in_order(ops in prop::collection::vec((op(), 0u32..4), 1..30)) {
-        let mut pair = Pair::new();
+    fn a_platform_out_of_room_leaves_the_books_in_order(
+        ops in prop::collection::vec((op(), 0u32..4), 1..30),
+        file_len in file_len(),
+    ) {
+        let mut pair = Pair::new(file_len);
         for (op, mappings) in ops {
             pair.platform.fail_after(mappings);
             pair.run_unforeseen(op);

@@ -36,12 +36,23 @@ struct State {
 /// The platform of the tests. Descriptor 9 is one that can't be mapped.
 pub struct TestPlatform {
     region: Region,
+    /// What every file holds, where private mappings of files are read and not mapped.
+    file: Option<Vec<u8>>,
     state: Mutex<State>,
 }
 
 impl TestPlatform {
     /// With `bytes` of memory, for as long as the tests run.
     pub fn leaked(bytes: u64) -> &'static TestPlatform {
+        Self::new(bytes, None)
+    }
+
+    /// The same, on which private mappings of files are read from `file`.
+    pub fn reading(bytes: u64, file: Vec<u8>) -> &'static TestPlatform {
+        Self::new(bytes, Some(file))
+    }
+
+    fn new(bytes: u64, file: Option<Vec<u8>>) -> &'static TestPlatform {
         #[repr(align(4096))]
         #[derive(Clone, Copy)]
         struct Frame(#[allow(dead_code)] [u8; 4096]);
@@ -54,7 +65,7 @@ impl TestPlatform {
         core::mem::forget(memory);
         // SAFETY: page aligned, never freed, used by nobody else.
         let region = unsafe { Region::new(base, bytes) };
-        Box::leak(Box::new(TestPlatform { region, state: Mutex::default() }))
+        Box::leak(Box::new(TestPlatform { region, file, state: Mutex::default() }))
     }
 
     /// What is mapped there.
@@ -87,6 +98,14 @@ impl TestPlatform {
     }
 }
 
+fn check_descriptor(fd: i32) -> Result<(), Errno> {
+    match fd {
+        ..0 => Err(Errno::EBADF),
+        9 => Err(Errno::EACCES),
+        _ => Ok(()),
+    }
+}
+
 impl Platform for TestPlatform {
     fn region(&self) -> Region {
         self.region
@@ -113,25 +132,28 @@ impl Platform for TestPlatform {
         Ok(())
     }
 
-    fn map_file(&self, at: u64, len: u64, prot: Prot, fd: i32, start: u64, _: Sharing) -> Result<(), Errno> {
-        match fd {
-            ..0 => return Err(Errno::EBADF),
-            9 => return Err(Errno::EACCES),
-            _ => {}
-        }
+    fn map_file(&self, at: u64, len: u64, prot: Prot, fd: i32, start: u64, sharing: Sharing) -> Result<(), Errno> {
+        assert!(sharing == Sharing::Shared || self.maps_private_files());
+        check_descriptor(fd)?;
         self.enter(at, len, |offset| Page { frame: None, source: (fd, start + offset), prot });
         Ok(())
     }
 
     fn maps_private_files(&self) -> bool {
-        true
+        self.file.is_none()
     }
 
-    fn read_file(&self, _fd: i32, _offset: u64, _frame: u64, _len: u64) -> Result<u64, Errno> {
-        unreachable!("this platform maps private files")
+    fn read_file(&self, fd: i32, offset: u64, frame: u64, len: u64) -> Result<u64, Errno> {
+        let file = self.file.as_ref().expect("asked only where files are not mapped");
+        assert!(frame.is_multiple_of(PAGE) && len.is_multiple_of(PAGE) && len > 0);
+        check_descriptor(fd)?;
+        let rest = usize::try_from(offset).ok().and_then(|at| file.get(at..)).unwrap_or(&[]);
+        let bytes = &rest[..rest.len().min(len as usize)];
+        assert!(self.region.write(frame, bytes));
+        Ok(bytes.len() as u64)
     }
 
-    fn map_segment(&self, at: u64, shmid: i32, read_only: bool) -> Result<(), Errno> {
+    fn map_segment(&self, at: u64, _len: u64, shmid: i32, read_only: bool) -> Result<(), Errno> {
         let prot = if read_only { Prot::READ } else { Prot::READ | Prot::WRITE };
         // Number n has n pages.
         self.enter(at, shmid as u64 * PAGE, |offset| Page { frame: None, source: (shmid, offset), prot });
