@@ -7,6 +7,7 @@
 
 use std::io;
 
+use crate::boot::partition::StartError;
 use crate::cli::Platform;
 use crate::descriptors::NoRoom;
 use crate::exec::Refusal;
@@ -35,6 +36,9 @@ pub enum Error {
     /// A platform that was asked for by name.
     #[error("--platform {0}: not built yet in this version; use --platform process or auto")]
     NotBuilt(Platform),
+    /// A kernel on bare cores that could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// Something that Linux refused and that has no advice of its own.
     #[error("cannot {what}: {error}; {advice}")]
     System {

@@ -2,33 +2,37 @@
 
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use shm_ipc::control::{CellState, Exit, PANIC_BYTES};
+use shm_ipc::control::{CellState, ControlPage, Exit, PANIC_BYTES};
 use shm_ipc::layout::Layout;
 use shm_ipc::region::Region;
 
 use crate::boot::info;
+use crate::boot::partition::{self, Started};
 use crate::boot::process::{self as platform, Child};
 use crate::cli::{Platform, Run};
 use crate::descriptors::PrivateBand;
 use crate::error::Error;
 use crate::exec::{self, Program};
+use crate::reserve::bare::{Bare, Wanted};
 use crate::reserve::ledger::Lease;
 use crate::reserve::memory::CellMemory;
 use crate::reserve::{self, Circumstances, LargePages, Plan};
+use crate::serve::bare::Held;
 use crate::serve::{self, Fault, Server};
 use crate::{inherited, report, signals, sys};
 
 /// Runs the program; gives how it ended. `None` for a rehearsal, whose text goes to `say`.
 pub fn run(options: &Run, say: impl FnOnce(&str) -> Result<(), Error>) -> Result<Option<Exit>, Error> {
     match options.platform {
-        Platform::Auto | Platform::Process => {}
-        other => return Err(Error::NotBuilt(other)),
+        Platform::Auto | Platform::Process | Platform::Partition => {}
+        Platform::Kvm => return Err(Error::NotBuilt(options.platform)),
     }
     let program = exec::find(&options.command, std::env::var_os("PATH").as_deref())?;
     let circumstances = Circumstances::read()?;
@@ -40,8 +44,12 @@ pub fn run(options: &Run, say: impl FnOnce(&str) -> Result<(), Error>) -> Result
     signals::hold().map_err(failed("hold signals back"))?;
     let (plan, lease) = reserve::reserve(options, &circumstances, &program.path)?;
     report::log(&plan);
-    let cell = Cell::boot(&plan, program)?;
-    let ended = cell.serve(lease)?;
+    let ended = if options.platform == Platform::Partition {
+        let (cell, lease) = Cell::boot_bare(&plan, program, lease)?;
+        cell.serve_bare(lease)?
+    } else {
+        Cell::boot(&plan, program)?.serve(lease)?
+    };
     if options.stats {
         eprint!("{}", report::statistics(&ended.for_report(&plan)));
     }
@@ -54,15 +62,65 @@ fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Error {
 
 /// A cell whose kernel has been started.
 struct Cell {
-    child: Child,
+    kernel: Kernel,
     layout: Layout,
-    memory: CellMemory,
     band: PrivateBand,
     /// Standard error as it was: the program may do with its own what it likes.
     stderr: OwnedFd,
     plan: Plan,
     exe: CString,
+    exec_fd: RawFd,
     started: Instant,
+}
+
+/// Where the kernel runs.
+enum Kernel {
+    /// In a process of its own.
+    Child(Child, CellMemory),
+    /// On bare cores.
+    Bare(Started, Arc<Held>),
+}
+
+/// What every platform needs before it boots.
+struct Prepared {
+    band: PrivateBand,
+    stderr: OwnedFd,
+    file: OwnedFd,
+    exe: CString,
+    path: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+}
+
+impl Prepared {
+    fn new(plan: &Plan, program: Program) -> Result<Self, Error> {
+        sys::run_on(plan.cores.service.iter()).map_err(failed("move to the service cores"))?;
+        let band = PrivateBand::establish()?;
+        let stderr = io::stderr().as_fd().try_clone_to_owned().map_err(failed("keep standard error"))?;
+        let stderr = band.adopt(stderr)?;
+        let file = band.adopt(program.file)?;
+        let exe = c_string(program.path.into_os_string());
+        let path = c_string(program.name.into_os_string());
+        let args = program.arguments.into_iter().map(c_string).collect();
+        Ok(Prepared { band, stderr, file, exe, path, args, env: environment() })
+    }
+
+    fn start<'p>(&'p self, plan: &Plan, layout: Layout, cores: &'p [u32]) -> info::Plan<'p> {
+        info::Plan {
+            layout,
+            cores,
+            program: self.file.as_fd(),
+            args: &self.args,
+            env: &self.env,
+            path: &self.path,
+            private_fds: self.band.range(),
+            spin: plan.spin(),
+            numa_node: plan.numa_node(),
+            name_unsupported: true,
+            ignored_signals: inherited::ignored_signals(),
+            blocked_signals: inherited::blocked_signals(),
+        }
+    }
 }
 
 /// A cell after its end.
@@ -99,53 +157,125 @@ fn environment() -> Vec<CString> {
 impl Cell {
     fn boot(plan: &Plan, program: Program) -> Result<Self, Error> {
         let started = Instant::now();
-        sys::run_on(plan.cores.service.iter()).map_err(failed("move to the service cores"))?;
-        let band = PrivateBand::establish()?;
-        let stderr = io::stderr().as_fd().try_clone_to_owned().map_err(failed("keep standard error"))?;
-        let stderr = band.adopt(stderr)?;
-        let file = band.adopt(program.file)?;
-        let exe = c_string(program.path.into_os_string());
-        let path = c_string(program.name.into_os_string());
-        let args: Vec<CString> = program.arguments.into_iter().map(c_string).collect();
-        let env = environment();
-        let cores: Vec<u32> = plan.cores.cell.iter().collect();
-        let layout = info::layout(cores.len() as u32, &args, &env, &path, plan.memory)
+        let prepared = Prepared::new(plan, program)?;
+        let Prepared { band, args, env, path, .. } = &prepared;
+        let layout = info::layout(plan.cores.cell.len() as u32, args, env, path, plan.memory)
             .ok_or_else(|| failed("lay out the cell's memory")(io::ErrorKind::InvalidInput.into()))?;
-        let memory = CellMemory::take(layout.end, plan.binding, &band)?;
+        let memory = CellMemory::take(layout.end, plan.binding, band)?;
         let large_pages = plan.large_pages == LargePages::Given;
-        let start = info::Plan {
-            layout,
-            cores: &cores,
-            program: file.as_fd(),
-            args: &args,
-            env: &env,
-            path: &path,
-            private_fds: band.range(),
-            spin: plan.spin(),
-            numa_node: plan.binding.map(|(id, _)| id).or(plan.cores.numa).unwrap_or(0),
-            name_unsupported: true,
-            ignored_signals: inherited::ignored_signals(),
-            blocked_signals: inherited::blocked_signals(),
-        };
         inherited::close_what_was_closed();
-        let child = platform::start(&start, memory.as_fd(), large_pages).map_err(failed("start the cell"))?;
+        let cores: Vec<u32> = plan.cores.cell.iter().collect();
+        let child = platform::start(&prepared.start(plan, layout, &cores), memory.as_fd(), large_pages)
+            .map_err(failed("start the cell"))?;
         if large_pages {
             sys::advise_large_pages(&child.region, layout.frames, layout.frame_bytes())
                 .map_err(failed("ask for large pages for the cell's memory"))?;
         }
+        let kernel = Kernel::Child(child, memory);
+        Ok(Cell::of(prepared, kernel, layout, plan, started))
+    }
+
+    /// The same on bare cores, which the lease names from here on.
+    fn boot_bare(plan: &Plan, program: Program, mut lease: Lease) -> Result<(Self, Lease), Error> {
+        let started = Instant::now();
+        let prepared = Prepared::new(plan, program)?;
+        let Prepared { band, args, env, path, .. } = &prepared;
+        let cores: Vec<u32> = plan.cores.cell.iter().collect();
+        let numa = plan.numa_node();
+        let wanted = Wanted { cores: &plan.cores.cell, numa, bytes: plan.memory };
+        let taken = Bare::take(&wanted, &mut lease, band)?;
+        let layout = partition::layout(taken.len(), cores.len() as u32, args, env, path)?;
+        inherited::close_what_was_closed();
+        let cell = partition::start(&prepared.start(plan, layout, &cores), &taken)?;
+        let kernel = Kernel::Bare(cell, Arc::new(Held::new(taken)));
+        Ok((Cell::of(prepared, kernel, layout, plan, started), lease))
+    }
+
+    fn of(prepared: Prepared, kernel: Kernel, layout: Layout, plan: &Plan, started: Instant) -> Self {
+        let Prepared { band, stderr, file, exe, .. } = prepared;
         // The kernel reads the program from it; it stays open for as long as this process.
-        std::mem::forget(file);
-        Ok(Cell { child, layout, memory, band, stderr, plan: plan.clone(), exe, started })
+        let exec_fd = file.into_raw_fd();
+        Cell { kernel, layout, band, stderr, plan: plan.clone(), exe, exec_fd, started }
+    }
+
+    fn region(&self) -> Region {
+        match &self.kernel {
+            Kernel::Child(child, _) => child.region,
+            Kernel::Bare(cell, _) => cell.region,
+        }
+    }
+
+    /// The program's process, as Linux knows it.
+    fn pid(&self) -> libc::pid_t {
+        match &self.kernel {
+            Kernel::Child(child, _) => child.pid,
+            Kernel::Bare(..) => std::process::id().cast_signed(),
+        }
+    }
+
+    /// Serves a cell on bare cores to its end, and gives the cores back.
+    fn serve_bare(self, lease: Lease) -> Result<Ended, Error> {
+        let Kernel::Bare(_, held) = &self.kernel else { unreachable!("the caller has booted it so") };
+        let served = self.begin().map_err(failed("serve the cell"));
+        if let Ok((_, fault)) = &served {
+            self.wait_for_end(fault);
+        }
+        let time = self.started.elapsed();
+        let fault = served.map(|(server, fault)| {
+            server.stop();
+            fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+        });
+        nix::unistd::dup2_stderr(&self.stderr).map_err(|errno| failed("restore standard error")(errno.into()))?;
+        let verdict = fault.and_then(|fault| match fault {
+            Some(fault) => Err(Error::Served(fault)),
+            None => self.verdict(Exit::Code(0)),
+        });
+        let control = self.final_words();
+        drop(held.take());
+        drop(lease);
+        let (region, layout) = (control, self.layout);
+        Ok(Ended { verdict, pid: self.pid(), touched: None, time, region, layout })
+    }
+
+    /// Waits until the kernel says that the program has ended, or the cell can't be served.
+    fn wait_for_end(&self, fault: &Mutex<Option<Fault>>) {
+        /// A core can't wake a process of Linux: whoever waits for it looks.
+        const LOOK: Duration = Duration::from_micros(500);
+        let control = Layout::control(&self.region());
+        let is_over =
+            || matches!(control.and_then(ControlPage::state), Some(CellState::Exited | CellState::Failed) | None);
+        while !is_over() && fault.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// A copy of the control area, which outlives the cell's memory.
+    fn final_words(&self) -> Region {
+        let mut copy = vec![0u64; (self.layout.frames / 8) as usize + 512];
+        let bytes: Vec<u8> = {
+            let mut bytes = vec![0; self.layout.frames as usize];
+            self.region().read(0, &mut bytes);
+            bytes
+        };
+        let aligned = copy.as_mut_ptr().cast::<u8>().align_offset(4096);
+        let base = copy.leak().as_mut_ptr().cast::<u8>();
+        // SAFETY: leaked memory with a page to spare for the alignment, used as nothing else.
+        unsafe {
+            let base = NonNull::new_unchecked(base.add(aligned));
+            base.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            Region::new(base, self.layout.frames)
+        }
     }
 
     /// Serves it to its end. Whatever the outcome, nothing of it runs afterwards.
     fn serve(self, lease: Lease) -> Result<Ended, Error> {
-        let lease = note_cell(lease, self.child.pid, &self.memory).map_err(failed("start a thread"))?;
+        let Kernel::Child(child, memory) = &self.kernel else { unreachable!("the caller has booted it so") };
+        let lease = note_cell(lease, child.pid, memory).map_err(failed("start a thread"))?;
         let served = self.begin().map_err(failed("serve the cell"));
         if served.is_err() {
-            sys::kill(self.child.pid);
+            sys::kill(child.pid);
         }
-        let waited = sys::wait_for(self.child.pid).map_err(failed("wait for the cell"))?;
+        let waited = sys::wait_for(child.pid).map_err(failed("wait for the cell"))?;
         let time = self.started.elapsed();
         let fault = served.map(|(server, fault)| {
             server.stop();
@@ -158,38 +288,52 @@ impl Cell {
             Some(fault) => Err(Error::Served(fault)),
             None => self.verdict(waited),
         });
-        let (region, layout) = (self.child.region, self.layout);
-        Ok(Ended { verdict, pid: self.child.pid, touched: self.memory.touched().ok(), time, region, layout })
+        let (region, layout) = (child.region, self.layout);
+        Ok(Ended { verdict, pid: child.pid, touched: memory.touched().ok(), time, region, layout })
     }
 
     /// Starts all threads that serve it.
     fn begin(&self) -> io::Result<(Server, Arc<Mutex<Option<Fault>>>)> {
-        signals::forward(self.child.pid)?;
+        let bare = match &self.kernel {
+            Kernel::Child(child, _) => {
+                signals::forward(child.pid)?;
+                None
+            }
+            Kernel::Bare(_, held) => Some(Arc::clone(held)),
+        };
+        let is_bare = bare.is_some();
         let server = serve::serve(serve::Cell {
-            region: self.child.region,
+            region: self.region(),
             layout: self.layout,
-            child: self.child.pid,
+            child: self.pid(),
             private_fds: self.band.range(),
             exe: self.exe.clone(),
             nofile: (self.band.limits().soft, self.band.limits().hard),
             fd_table: self.band.table_size(),
             spin: self.plan.spin(),
+            exec_fd: self.exec_fd,
+            bare,
         })?;
-        let (faults, child) = (server.faults().clone(), self.child.pid);
+        if is_bare {
+            signals::bring(server.signaller())?;
+        }
+        let (faults, child) = (server.faults().clone(), self.pid());
         let first = Arc::new(Mutex::new(None));
         let keep = Arc::clone(&first);
         thread::Builder::new().name("faults".into()).spawn(move || {
             // The first tells; what follows from it does not matter.
             if let Ok(fault) = faults.recv() {
                 *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
-                sys::kill(child);
+                if !is_bare {
+                    sys::kill(child);
+                }
             }
         })?;
         Ok((server, first))
     }
 
     fn verdict(&self, waited: Exit) -> Result<Exit, Error> {
-        let Some(control) = Layout::control(&self.child.region) else {
+        let Some(control) = Layout::control(&self.region()) else {
             return Err(Error::KernelFailed("its memory has no control page".to_owned()));
         };
         let mut buffer = [0; PANIC_BYTES];

@@ -8,6 +8,7 @@ use std::io;
 use std::thread;
 
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use shm_ipc::ring::SIGINFO_BYTES;
 
 use crate::sys;
 
@@ -20,23 +21,35 @@ pub fn hold() -> io::Result<()> {
 /// From here on, in a thread of its own, sends on what arrives to the process `child`, which
 /// must not be waited for while this process lives: its number has to stay its own.
 pub fn forward(child: libc::pid_t) -> io::Result<()> {
-    let thread = thread::Builder::new().name("signals".into());
-    thread.spawn(move || forward_all(child)).map(drop)
+    start(move |signal, info| {
+        if signal == libc::SIGCHLD && sys::sender(info) == child {
+            return;
+        }
+        if let Err(error) = sys::send_on(child, signal, info) {
+            tracing::warn!("signal {signal} is not sent on to the program: {error}");
+        }
+    })
 }
 
-fn forward_all(child: libc::pid_t) {
+/// From here on, in a thread of its own, hands what arrives to `bring`, as the first bytes of its
+/// `siginfo_t`: for a program that is no process of Linux.
+pub fn bring(bring: impl Fn([u64; SIGINFO_BYTES / 8]) + Send + 'static) -> io::Result<()> {
+    start(move |_, info| bring(sys::siginfo_words(info)))
+}
+
+fn start(take: impl Fn(i32, &libc::siginfo_t) + Send + 'static) -> io::Result<()> {
+    let thread = thread::Builder::new().name("signals".into());
+    thread.spawn(move || forward_all(&take)).map(drop)
+}
+
+fn forward_all(take: &impl Fn(i32, &libc::siginfo_t)) {
     loop {
         let (signal, info) = match sys::next_signal() {
             Ok(next) => next,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return tracing::error!("no signals are sent on to the program any more: {error}"),
         };
-        if signal == libc::SIGCHLD && sys::sender(&info) == child {
-            continue;
-        }
-        if let Err(error) = sys::send_on(child, signal, &info) {
-            tracing::warn!("signal {signal} is not sent on to the program: {error}");
-        }
+        take(signal, &info);
     }
 }
 

@@ -34,6 +34,12 @@ pub fn set_file_limit(limit: FileLimit) -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_NOFILE, limit.soft, limit.hard)?)
 }
 
+/// The first bytes of a `siginfo_t`, in words.
+pub fn siginfo_words(info: &libc::siginfo_t) -> [u64; 6] {
+    // SAFETY: a siginfo_t is 128 bytes, aligned to 8, any of which can be read as a number.
+    unsafe { (&raw const *info).cast::<[u64; 6]>().read() }
+}
+
 /// Descriptors that the table of this process has room for (`FDSize`, proc_pid_status(5)).
 pub fn descriptor_table_size() -> io::Result<i32> {
     let status = std::fs::read_to_string("/proc/self/status")?;

@@ -52,6 +52,16 @@ pub struct ClockPage {
 // SAFETY: atomics throughout.
 unsafe impl SharedLayout for ClockPage {}
 
+impl Default for ClockPage {
+    fn default() -> Self {
+        ClockPage {
+            newest: AtomicU32::new(0),
+            _pad: AtomicU32::new(0),
+            records: core::array::from_fn(|_| Record(core::array::from_fn(|_| AtomicU64::new(0)))),
+        }
+    }
+}
+
 impl ClockPage {
     /// Proxy: `line` counts from its beginning on; until then the one before does.
     pub fn publish(&self, line: Line) {
@@ -107,11 +117,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     fn page() -> ClockPage {
-        ClockPage {
-            newest: AtomicU32::new(0),
-            _pad: AtomicU32::new(0),
-            records: core::array::from_fn(|_| Record(core::array::from_fn(|_| AtomicU64::new(0)))),
-        }
+        ClockPage::default()
     }
 
     #[test]

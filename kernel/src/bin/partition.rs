@@ -36,6 +36,8 @@ _start:                             # (rdi: index, rsi: window, rdx: its length,
 
 #[unsafe(no_mangle)]
 extern "C" fn tacet_main(index: u32, window: u64, len: u64) -> ! {
+    // SAFETY: each core calls this once, with these.
+    unsafe { partition::announce(window, len, index) };
     if index != 0 {
         partition::enter_other(index);
     }

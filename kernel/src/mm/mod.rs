@@ -59,7 +59,14 @@ pub fn init(platform: &'static dyn Platform, frames: Range<u64>) {
 /// Before [`init`]: a mistake of the kernel's own start-up.
 #[must_use]
 pub fn space() -> MutexGuard<'static, AddressSpace> {
-    SPACE.get().expect("mm::init comes first").lock()
+    let space = SPACE.get().expect("mm::init comes first");
+    loop {
+        match space.try_lock() {
+            Some(guard) => return guard,
+            // Whoever holds it may wait for this core to answer: see `Platform::relax`.
+            None => crate::platform::get().relax(),
+        }
+    }
 }
 
 /// Addresses that the program may use; none before [`init`].

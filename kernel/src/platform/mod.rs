@@ -148,7 +148,8 @@ pub trait Platform: Sync {
     /// `None` when it can't and the call is to be forwarded. Pieces are address and length.
     fn copy_peer(&self, write: bool, pid: u64, local: &[[u64; 2]], remote: &[[u64; 2]]) -> Option<SysResult>;
 
-    /// One step of a waiting loop that expects to wait shortly.
+    /// One step of a waiting loop that expects to wait shortly. Called also while this core waits
+    /// for another one of the kernel, which may want something of it meanwhile.
     fn relax(&self);
 
     /// Interrupts the core with this index: it re-examines its run queue.

@@ -1,6 +1,10 @@
 //! Starting a kernel: its image, and one maker per platform.
 
+mod clock;
 pub mod image;
 pub mod info;
+pub mod partition;
 pub mod process;
+mod tables;
+mod trampoline;
 mod vdso;

@@ -130,6 +130,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The NUMA node of the memory; the first one where there is no choice.
+    pub fn numa_node(&self) -> u32 {
+        self.binding.map(|(id, _)| id).or(self.cores.numa).unwrap_or(0)
+    }
+
     /// How long an idle core polls its rings.
     pub fn spin(&self) -> Duration {
         if self.cores.is_shared_with_proxy { Duration::ZERO } else { SPIN }

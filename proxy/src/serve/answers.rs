@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use shm_ipc::control::CoreBlock;
 use shm_ipc::doorbell::Attention;
-use shm_ipc::ring::{Completion, Producer, PushError};
+use shm_ipc::ring::{Completion, Incoming, Producer, PushError};
 
 use super::{Cell, Fault, Service, host};
 
@@ -46,10 +46,15 @@ impl Answers {
 
     /// Passes an answer to the core whose ring the call came from.
     pub fn give(&self, service: &Service, index: u32, completion: Completion) {
+        self.bring(service, index, Incoming::Answer(completion));
+    }
+
+    /// Passes a message to a core.
+    pub fn bring(&self, service: &Service, index: u32, message: Incoming) {
         let Some(core) = self.cores.get(index as usize) else { return };
         loop {
-            let pushed = core.producer.lock().unwrap_or_else(PoisonError::into_inner).push(completion);
-            self.alert(core);
+            let pushed = core.producer.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+            self.alert(service, index, core);
             match pushed {
                 Ok(()) => return,
                 Err(PushError::Full) if service.is_stopped() => return,
@@ -60,8 +65,16 @@ impl Answers {
         }
     }
 
-    fn alert(&self, core: &Core) {
-        match core.block.bell.ring() {
+    fn alert(&self, service: &Service, index: u32, core: &Core) {
+        let attention = core.block.bell.ring();
+        if let Some(held) = &service.cell.bare {
+            let is_needed = attention == Attention::Busy || attention == Attention::Asleep && held.wakes();
+            if is_needed && let Err(error) = held.interrupt(index) {
+                tracing::warn!("core {index} of the cell can't be interrupted: {error}");
+            }
+            return;
+        }
+        match attention {
             Attention::Polling => {}
             Attention::Asleep => host::wake(core.block.bell.futex()),
             Attention::Busy => {

@@ -7,7 +7,7 @@ use super::arguments::Arguments;
 use super::call::Call;
 use super::files::{self, LARGE_BYTES, Way};
 use super::host::{self, Errno, Outcome};
-use super::{events, limits, messages, paths, processes, requests, sockets};
+use super::{events, foreign, limits, messages, paths, processes, requests, sockets};
 
 /// Executes a call.
 pub fn execute(call: &mut Call<'_, '_>) -> Outcome {
@@ -18,7 +18,7 @@ pub fn execute(call: &mut Call<'_, '_>) -> Outcome {
         private::SIGNAL => processes::signal(call),
         private::READ_EXEC => files::read_program(call),
         nr if is_forwarded(nr) => linux(call, i64::from(nr)),
-        _ => Err(Errno(libc::ENOSYS)),
+        _ => foreign::execute(call).unwrap_or(Err(Errno(libc::ENOSYS))),
     }
 }
 

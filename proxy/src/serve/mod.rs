@@ -23,12 +23,14 @@
 
 mod answers;
 mod arguments;
+pub mod bare;
 mod call;
 mod cancel;
 mod descriptors;
 mod dispatch;
 mod events;
 mod files;
+mod foreign;
 mod host;
 mod limits;
 mod messages;
@@ -51,11 +53,13 @@ use crossbeam_channel::{Receiver, Sender};
 use shm_ipc::control::ControlPage;
 use shm_ipc::layout::Layout;
 use shm_ipc::region::Region;
-use shm_ipc::ring::Corrupt;
+use shm_ipc::ring::{Corrupt, Incoming, SIGINFO_BYTES};
 
 use answers::Answers;
+use bare::Held;
 use cancel::Registry;
 use descriptors::Descriptors;
+use foreign::Mappings;
 use pool::Pool;
 
 /// What is to be served.
@@ -77,6 +81,10 @@ pub struct Cell {
     pub fd_table: i32,
     /// How long to poll the rings before sleeping; zero where proxy and cell share cores.
     pub spin: Duration,
+    /// The program's file, one of the proxy's own descriptors.
+    pub exec_fd: i32,
+    /// The bare cores that the cell is on, if it is.
+    pub bare: Option<Arc<Held>>,
 }
 
 /// Why a cell can't be served any more.
@@ -114,6 +122,7 @@ pub(crate) struct Service {
     answers: Answers,
     registry: Registry,
     descriptors: Descriptors,
+    mappings: Mappings,
     pool: Pool,
     stopped: AtomicBool,
     faults: Sender<Fault>,
@@ -155,6 +164,13 @@ impl Server {
         &self.faults
     }
 
+    /// Brings a signal to the program: the first bytes of its `siginfo_t`. For cells that Linux
+    /// knows no process of.
+    pub fn signaller(&self) -> impl Fn([u64; SIGINFO_BYTES / 8]) + Send + 'static {
+        let service = Arc::clone(&self.service);
+        move |info| service.answers.bring(&service, 0, Incoming::Signal(info))
+    }
+
     /// No call is begun any more. Calls that block stay where they are, in threads that do not
     /// keep the process from exiting.
     pub fn stop(&self) {
@@ -177,6 +193,7 @@ pub fn serve(cell: Cell) -> io::Result<Server> {
         answers: Answers::new(&cell).ok_or_else(impossible)?,
         registry: Registry::default(),
         descriptors: Descriptors::new(&cell),
+        mappings: Mappings::default(),
         pool: Pool::default(),
         stopped: AtomicBool::new(false),
         faults: sender,

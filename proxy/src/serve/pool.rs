@@ -33,6 +33,17 @@ const STACK_BYTES: usize = 256 << 10;
 /// Looks at the rings between two looks at the clock.
 const LOOKS_PER_READING: u32 = 64;
 
+/// How long to look away from the rings of a kernel that can't wake anybody, one time after the
+/// other while nothing comes.
+const NAPS: [Duration; 6] = [
+    Duration::from_micros(20),
+    Duration::from_micros(50),
+    Duration::from_micros(100),
+    Duration::from_micros(200),
+    Duration::from_micros(400),
+    Duration::from_millis(1),
+];
+
 /// A cancellation that came before its call.
 #[derive(Debug)]
 struct Early {
@@ -201,7 +212,7 @@ fn work(service: &Arc<Service>) {
     host::block_signals(cancel::signal());
     let mut watch = Watch { service, nr: 0 };
     let mut block = Box::new(Block::empty());
-    let mut lead = Lead { service, target: Target::current(), baton: None, token: 0, entered: false };
+    let mut lead = Lead { service, target: Target::current(), baton: None, token: 0, entered: false, naps: 0 };
     while let Some(baton) = service.pool.wait() {
         lead.baton = Some(baton);
         while let Some((core, submission)) = lead.next() {
@@ -241,6 +252,8 @@ pub struct Lead<'s> {
     baton: Option<Baton>,
     token: u64,
     entered: bool,
+    /// Naps since the last call.
+    naps: usize,
 }
 
 impl Lead<'_> {
@@ -256,7 +269,10 @@ impl Lead<'_> {
                 return None;
             }
             match baton.take(service) {
-                Ok(Found::Call(core, submission)) => return Some((core, submission)),
+                Ok(Found::Call(core, submission)) => {
+                    self.naps = 0;
+                    return Some((core, submission));
+                }
                 Ok(Found::Nothing) => {}
                 Err(fault) => {
                     service.fail(fault);
@@ -274,6 +290,11 @@ impl Lead<'_> {
                 continue;
             }
             since = None;
+            if service.cell.bare.is_some() {
+                thread::sleep(NAPS[self.naps.min(NAPS.len() - 1)]);
+                self.naps += 1;
+                continue;
+            }
             if let Err(fault) = sleep(service, baton) {
                 service.fail(fault);
             }

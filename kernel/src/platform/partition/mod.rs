@@ -39,7 +39,7 @@ use clock::Clock;
 use foreign::Source;
 use paging::{Full, Tables};
 
-pub use start::{enter, enter_other, read, refuse};
+pub use start::{announce, enter, enter_other, read, refuse};
 
 /// Lowest address that a program gets, as on Linux (`vm.mmap_min_addr`).
 const LOWEST: u64 = 0x1_0000;

@@ -6,6 +6,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use alloc::vec::Vec;
 use shm_ipc::bare::{self, APIC, Bare, CORE_BYTES, Run};
 use shm_ipc::clock::ClockPage;
+use shm_ipc::control::ControlPage;
+use shm_ipc::layout::Layout;
 use shm_ipc::region::Region;
 use spin::{Mutex, Once};
 use zerocopy::FromBytes;
@@ -34,6 +36,20 @@ pub fn memory() -> &'static Physical {
 /// Gives up before there is a cell to report to, or after it has been told.
 pub fn refuse() -> ! {
     cpu::park()
+}
+
+/// A core's first word to the proxy, which may now use the trampoline for the next core.
+///
+/// # Safety
+/// As for [`read`].
+pub unsafe fn announce(window: u64, len: u64, index: u32) {
+    let Some(base) = NonNull::new(window as *mut u8) else { return };
+    // SAFETY: the caller's promise.
+    let region = unsafe { Region::new(base, len) };
+    let layout = Layout::control(&region).and_then(ControlPage::layout);
+    if let Some(block) = layout.and_then(|layout| layout.core_block(&region, index)) {
+        block.host_tid.store(1, Ordering::Release);
+    }
 }
 
 /// The kernel's first step: finds the cell's memory.

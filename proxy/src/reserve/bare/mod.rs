@@ -43,6 +43,12 @@ pub struct Bare {
     apic_mode: ApicMode,
 }
 
+// SAFETY: the memory is mapped for as long as this lives, whoever looks at it; everything else
+// is data.
+unsafe impl Send for Bare {}
+// SAFETY: as above.
+unsafe impl Sync for Bare {}
+
 impl Bare {
     /// Takes everything, each thing written into the lease's ledger entry before it is taken. On
     /// error all is given back. No other thread may have been started.

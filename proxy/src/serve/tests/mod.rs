@@ -65,6 +65,8 @@ impl Kernel {
             exe: CString::new("/usr/bin/env").expect("no zero"),
             nofile: NOFILE,
             fd_table: 256,
+            exec_fd: PRIVATE.start,
+            bare: None,
             spin: Duration::ZERO,
         };
         let server = serve(cell).expect("threads");

@@ -1,0 +1,248 @@
+//! Memory of Linux for a program on bare cores: files and segments that it shares with others.
+//!
+//! They are mapped in this process at the program's own addresses, where the proxy has nothing of
+//! its own, and pinned; the cell's kernel leads its page tables to the pages. Linux pins pages of
+//! tmpfs, hugetlbfs and memfds for long, and of no other file: those can't be shared with a cell.
+
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use shm_ipc::bare::USER_END;
+use shm_ipc::calls::private;
+
+use super::bare::Held;
+use super::call::Call;
+use super::host::{self, Arg, Errno, Outcome};
+use crate::reserve::bare::Pinned;
+
+const PAGE: u64 = 4096;
+
+/// A part of a mapping.
+#[derive(Debug, Clone)]
+struct Part {
+    start: u64,
+    end: u64,
+    /// Address of the first pinned page.
+    first: u64,
+    pinned: Arc<Pinned>,
+}
+
+/// Everything that is mapped for the program.
+#[derive(Debug, Default)]
+pub struct Mappings(Mutex<Vec<Part>>);
+
+impl Mappings {
+    fn lock(&self) -> MutexGuard<'_, Vec<Part>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what lies in the range.
+    fn remove(&self, start: u64, end: u64) {
+        let mut parts = self.lock();
+        let cut = |part: Part| {
+            let before = Part { end: part.end.min(start), ..part.clone() };
+            let after = Part { start: part.start.max(end), ..part };
+            [before, after].into_iter().filter(|part| part.start < part.end)
+        };
+        *parts = std::mem::take(&mut *parts).into_iter().flat_map(cut).collect();
+    }
+
+    /// Physical address of the page at `at`; 0 when there is none.
+    fn physical(&self, at: u64) -> u64 {
+        let parts = self.lock();
+        let part = parts.iter().find(|part| (part.start..part.end).contains(&at));
+        let page = |part: &Part| part.pinned.physical().get(((at - part.first) / PAGE) as usize).copied();
+        part.and_then(page).unwrap_or(0)
+    }
+}
+
+/// Executes a request about such memory; `None` when `call` is none.
+pub fn execute(call: &mut Call<'_, '_>) -> Option<Outcome> {
+    let held = call.service.cell.bare.clone()?;
+    Some(match call.nr {
+        private::READ_MAPPED => read(call),
+        private::FOREIGN_MAP => map(call, &held),
+        private::FOREIGN_PAGES => pages(call),
+        private::FOREIGN_UNMAP => unmap(call),
+        private::FOREIGN_MOVE => remap(call, &held),
+        private::FOREIGN_SYNC => sync(call),
+        private::FOREIGN_FUTEX => futex(call),
+        private::HOST_CLOCK => clock(call),
+        _ => return None,
+    })
+}
+
+/// The range in arguments `index` and `index + 1`, of the program's addresses.
+fn range(call: &Call<'_, '_>, index: usize) -> Option<(u64, u64)> {
+    let (at, len) = (call.word(index), call.word(index + 1));
+    let end = at.checked_add(len)?;
+    let is_good = at.is_multiple_of(PAGE) && len.is_multiple_of(PAGE) && len > 0 && at >= PAGE && end <= USER_END;
+    is_good.then_some((at, len))
+}
+
+/// Modes in which a file can be open (open(2)).
+fn access_mode(fd: i32) -> Result<i32, Errno> {
+    Ok(host::numbers(libc::SYS_fcntl, &[i64::from(fd), i64::from(libc::F_GETFL)])? as i32 & libc::O_ACCMODE)
+}
+
+/// What a private mapping of a file shows.
+fn read(call: &mut Call<'_, '_>) -> Outcome {
+    let fd = call.int(0);
+    let is_kernels = call.descriptors().is_private(fd) && fd == call.service.cell.exec_fd;
+    if call.descriptors().is_private(fd) && !is_kernels {
+        return Err(Errno(libc::EBADF));
+    }
+    if access_mode(fd)? == libc::O_WRONLY {
+        return Err(Errno(libc::EACCES));
+    }
+    let [segment] = call.block.segments(1) else { return Err(Errno(libc::EFAULT)) };
+    let len = segment.len.min(call.word(2));
+    let buffer = Arg::shared(&call.service.cell.region, segment.offset, len).ok_or(Errno(libc::EFAULT))?;
+    let (file, offset, len) = (Arg::number(fd as u64), Arg::number(call.word(3)), Arg::number(len));
+    let result = call.inline(libc::SYS_pread64, &[file, buffer, len, offset, Arg::null(), Arg::null()]);
+    // What can't be read at a place can't be mapped either: mmap(2) says ENODEV.
+    result.map_err(|errno| match errno.0 {
+        libc::ESPIPE | libc::EISDIR | libc::EINVAL | libc::ENXIO => Errno(libc::ENODEV),
+        _ => errno,
+    })
+}
+
+/// Bytes of a file from `offset` on, in whole pages, at most `len`.
+fn there(fd: i32, offset: u64, len: u64) -> u64 {
+    let size = std::fs::metadata(format!("/proc/self/fd/{fd}")).map_or(0, |metadata| metadata.size());
+    size.saturating_sub(offset).next_multiple_of(PAGE).min(len)
+}
+
+fn map(call: &mut Call<'_, '_>, held: &Held) -> Outcome {
+    let (at, len) = range(call, 2).ok_or(Errno(libc::EINVAL))?;
+    let is_segment = call.word(4) == 1;
+    let bytes = if is_segment { attach(call, at, len)? } else { map_file(call, at, len)? };
+    let pinned = if bytes == 0 { Ok(None) } else { held.pin(at, bytes).map(Some) };
+    let pinned = pinned.map_err(|error| {
+        tracing::debug!("memory at {at:#x} can't be pinned: {error}");
+        let _ = host::numbers(libc::SYS_munmap, &[at as i64, len as i64]);
+        refuse(call, is_segment);
+        Errno(libc::ENODEV)
+    })?;
+    call.service.mappings.remove(at, at + len);
+    if let Some(pinned) = pinned {
+        let part = Part { start: at, end: at + len, first: at, pinned: Arc::new(pinned) };
+        call.service.mappings.lock().push(part);
+    }
+    call.extra = bytes;
+    Ok(0)
+}
+
+/// Says by name what is not supported.
+fn refuse(call: &Call<'_, '_>, is_segment: bool) {
+    let what = if is_segment { format!("segment {}", call.int(0)) } else { name_of(call.int(0)) };
+    let line = format!(
+        "tacet: {what} can't be shared with a cell on bare cores: Linux pins only tmpfs, hugetlbfs and memfd; \
+         the program gets ENODEV. Use such a file, MAP_PRIVATE, or --platform process\n"
+    );
+    let (stderr, len) = (Arg::number(libc::STDERR_FILENO as u64), Arg::number(line.len() as u64));
+    let _ = call
+        .inline(libc::SYS_write, &[stderr, Arg::input(line.as_bytes()), len, Arg::null(), Arg::null(), Arg::null()]);
+}
+
+fn name_of(fd: i32) -> String {
+    let link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+    link.map_or_else(|_| format!("descriptor {fd}"), |path| path.display().to_string())
+}
+
+fn map_file(call: &Call<'_, '_>, at: u64, len: u64) -> Result<u64, Errno> {
+    let fd = call.fd(0)?;
+    let (offset, is_read_only) = (call.word(1), call.word(5) == 1);
+    let mode = access_mode(fd)?;
+    if mode == libc::O_WRONLY || mode == libc::O_RDONLY && !is_read_only {
+        return Err(Errno(libc::EACCES));
+    }
+    let bytes = there(fd, offset, len);
+    // Pages are pinned for writing: of a file that is open for reading only, through a descriptor
+    // of our own for a moment. What the program may do is said by the cell's page tables.
+    let writable = if mode == libc::O_RDONLY { Some(reopen(call, fd)?) } else { None };
+    let fd = writable.unwrap_or(i64::from(fd));
+    let protection = i64::from(libc::PROT_READ | libc::PROT_WRITE);
+    let flags = i64::from(libc::MAP_SHARED | libc::MAP_FIXED);
+    let mapped = host::numbers(libc::SYS_mmap, &[at as i64, len as i64, protection, flags, fd, offset as i64]);
+    if let Some(own) = writable {
+        let _ = host::numbers(libc::SYS_close, &[own]);
+    }
+    mapped.map(|_| bytes)
+}
+
+/// The file of `fd` once more, open for reading and writing, among the proxy's own descriptors.
+fn reopen(call: &Call<'_, '_>, fd: i32) -> Result<i64, Errno> {
+    let path = std::ffi::CString::new(format!("/proc/self/fd/{fd}")).unwrap_or_default();
+    let flags = Arg::number((libc::O_RDWR | libc::O_CLOEXEC) as u64);
+    let here = Arg::number(libc::AT_FDCWD as u64);
+    let args = [here, Arg::text(&path), flags, Arg::null(), Arg::null(), Arg::null()];
+    let low = call.inline(libc::SYS_openat, &args).map_err(|_| Errno(libc::ENODEV))?;
+    let first = i64::from(call.descriptors().private().start);
+    let own = host::numbers(libc::SYS_fcntl, &[low, i64::from(libc::F_DUPFD_CLOEXEC), first]);
+    let _ = host::numbers(libc::SYS_close, &[low]);
+    own
+}
+
+fn attach(call: &Call<'_, '_>, at: u64, len: u64) -> Result<u64, Errno> {
+    let remap = i64::from(libc::SHM_REMAP);
+    host::numbers(libc::SYS_shmat, &[i64::from(call.int(0)), at as i64, remap])?;
+    Ok(len)
+}
+
+fn pages(call: &Call<'_, '_>) -> Outcome {
+    let (at, count) = (call.word(0), call.word(2).min(call.len(1) / 8));
+    let page = |index: u64| call.service.mappings.physical(at.wrapping_add(index * PAGE)).to_le_bytes();
+    let bytes: Vec<u8> = (0..count).flat_map(page).collect();
+    call.copy_out(1, 0, &bytes)?;
+    Ok(0)
+}
+
+fn unmap(call: &Call<'_, '_>) -> Outcome {
+    let (at, len) = range(call, 0).ok_or(Errno(libc::EINVAL))?;
+    call.service.mappings.remove(at, at + len);
+    host::numbers(libc::SYS_munmap, &[at as i64, len as i64])
+}
+
+fn sync(call: &Call<'_, '_>) -> Outcome {
+    let (at, len) = range(call, 0).ok_or(Errno(libc::EINVAL))?;
+    host::numbers(libc::SYS_msync, &[at as i64, len as i64, call.word(2) as i64])
+}
+
+fn remap(call: &mut Call<'_, '_>, held: &Held) -> Outcome {
+    let (from, old) = range(call, 0).ok_or(Errno(libc::EINVAL))?;
+    let (to, new) = range(call, 2).ok_or(Errno(libc::EINVAL))?;
+    let flags = if from == to { 0 } else { libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED };
+    host::numbers(libc::SYS_mremap, &[from as i64, old as i64, new as i64, i64::from(flags), to as i64])?;
+    call.service.mappings.remove(from, from + old);
+    call.service.mappings.remove(to, to + new);
+    // Only what was pinned before is sure to be there.
+    let bytes = old.min(new);
+    let pinned = held.pin(to, bytes).map_err(|_| Errno(libc::ENOMEM))?;
+    let part = Part { start: to, end: to + new, first: to, pinned: Arc::new(pinned) };
+    call.service.mappings.lock().push(part);
+    call.extra = bytes;
+    Ok(0)
+}
+
+fn futex(call: &mut Call<'_, '_>) -> Outcome {
+    let (at, value) = (call.word(0), call.word(2));
+    if at >= USER_END {
+        return Err(Errno(libc::EFAULT));
+    }
+    if call.word(1) == 0 {
+        return host::numbers(libc::SYS_futex, &[at as i64, i64::from(libc::FUTEX_WAKE), value as i64]);
+    }
+    let until = [call.word(3) / 1_000_000_000, call.word(3) % 1_000_000_000];
+    let until: Vec<u8> = until.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let any = Arg::number(u64::from(u32::MAX));
+    let (operation, expected) = (Arg::number(libc::FUTEX_WAIT_BITSET as u64), Arg::number(value));
+    call.blocking(libc::SYS_futex, &[Arg::number(at), operation, expected, Arg::input(&until), Arg::null(), any])
+}
+
+fn clock(call: &Call<'_, '_>) -> Outcome {
+    let mut time = [0; 16];
+    let (id, none) = (Arg::number(call.word(0)), Arg::null);
+    call.inline(libc::SYS_clock_gettime, &[id, Arg::output(&mut time), none(), none(), none(), none()])?;
+    Ok((host::u64_at(&time, 0) * 1_000_000_000 + host::u64_at(&time, 8)) as i64)
+}
