@@ -104,12 +104,10 @@ fn tasks_on_node(text: &str, node: u32) -> Option<u32> {
     None
 }
 
-/// The processors that the launcher itself may use: where ours are fewer, it has bound us.
-///
-/// The launcher is the nearest ancestor without a rank in its own environment; shells and
-/// wrappers between it and us have one. An ancestor whose environment can't be read belongs to
-/// someone else, as Slurm's daemon does, and is taken for the launcher.
-pub fn affinity_of_launcher(root: &Path, parent: u32) -> Option<CpuSet> {
+/// The launcher: the nearest ancestor without a rank in its own environment; shells and wrappers
+/// between it and us have one. An ancestor whose environment can't be read belongs to someone else,
+/// as Slurm's daemon does, and is taken for the launcher.
+pub fn process(root: &Path, parent: u32) -> Option<u32> {
     const MOST_WRAPPERS: u32 = 16;
     let mut process = parent;
     for _ in 0..MOST_WRAPPERS {
@@ -117,11 +115,16 @@ pub fn affinity_of_launcher(root: &Path, parent: u32) -> Option<CpuSet> {
             return None;
         }
         if !has_rank(root, process) {
-            return node::affinity_of(root, &process.to_string()).ok();
+            return Some(process);
         }
         process = parent_of(root, process)?;
     }
     None
+}
+
+/// The processors that the launcher itself may use: where ours are fewer, it has bound us.
+pub fn affinity_of_launcher(root: &Path, parent: u32) -> Option<CpuSet> {
+    node::affinity_of(root, &process(root, parent)?.to_string()).ok()
 }
 
 fn has_rank(root: &Path, process: u32) -> bool {

@@ -2,6 +2,7 @@
 //! `boot/` and `serve/` is here.
 
 use std::io;
+use std::iter;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -88,6 +89,21 @@ pub enum Binding {
 pub fn bind_memory(file: impl AsFd, bytes: u64, numa: u32, binding: Binding) -> io::Result<()> {
     let length = usize::try_from(bytes).map_err(io::Error::other)?;
     let (protection, flags) = (libc::PROT_NONE, libc::MAP_SHARED | libc::MAP_NORESERVE);
+    // SAFETY: a new mapping at an address of Linux's choice touches nothing that exists, and
+    // nobody but this function knows it.
+    unsafe {
+        let at = libc::mmap(ptr::null_mut(), length, protection, flags, file.as_fd().as_raw_fd(), 0);
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let bound = bind_mapping(at.cast(), length, numa, binding);
+        libc::munmap(at, length);
+        bound
+    }
+}
+
+/// Binds all pages of a mapping that are still to come to a NUMA node.
+pub fn bind_mapping(at: *const u8, length: usize, numa: u32, binding: Binding) -> io::Result<()> {
     let mode = match binding {
         Binding::Preferred => libc::MPOL_PREFERRED,
         Binding::Strict => libc::MPOL_BIND,
@@ -96,17 +112,9 @@ pub fn bind_memory(file: impl AsFd, bytes: u64, numa: u32, binding: Binding) -> 
     mask[numa as usize / 64] |= 1 << (numa % 64);
     // mbind(2) takes one bit less than `maxnode` says.
     let bits = mask.len() * 64 + 1;
-    // SAFETY: a new mapping at an address of Linux's choice touches nothing that exists, and
-    // nobody but this function knows it; the mask outlives the call and has `bits - 1` bits.
-    unsafe {
-        let at = libc::mmap(ptr::null_mut(), length, protection, flags, file.as_fd().as_raw_fd(), 0);
-        if at == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let bound = check(libc::syscall(libc::SYS_mbind, at, length, mode, mask.as_ptr(), bits, 0));
-        libc::munmap(at, length);
-        bound.map(drop)
-    }
+    // SAFETY: changes no content; the mask outlives the call and has `bits - 1` bits.
+    check(unsafe { libc::syscall(libc::SYS_mbind, at, length, mode, mask.as_ptr(), bits, 0) })?;
+    Ok(())
 }
 
 /// Lets the calling thread, and those that it starts, run on `cpus` only.
@@ -119,6 +127,16 @@ pub fn run_on(cpus: impl Iterator<Item = u32>) -> io::Result<()> {
     }
     // SAFETY: the mask outlives the call and has as many bytes as is said.
     check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len() * 8, mask.as_ptr()) })?;
+    Ok(())
+}
+
+/// Puts the calling thread before all others that are not like it, for as long as it wants to run.
+pub fn run_first() -> io::Result<()> {
+    // SAFETY: the parameters outlive the call; the highest priority there is.
+    check(unsafe {
+        let parameters = libc::sched_param { sched_priority: libc::sched_get_priority_max(libc::SCHED_FIFO) };
+        libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters).into()
+    })?;
     Ok(())
 }
 
@@ -233,8 +251,14 @@ pub fn leave_descriptors() -> io::Result<()> {
 /// A copy of this process that the usual wait calls, and so the program, do not see: it sends no
 /// signal when it ends. `None` in the copy.
 pub fn fork_apart() -> io::Result<Option<libc::pid_t>> {
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::other("more than one thread"));
+    // A thread that was joined may be there for a moment more.
+    let mut tries = 0;
+    while std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        if tries == 100 {
+            return Err(io::Error::other("more than one thread"));
+        }
+        tries += 1;
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
     // SAFETY: this is the only thread, so the copy has everything that it may rely on, locks of
     // the allocator included. No memory is shared.
@@ -250,8 +274,22 @@ pub fn reap_apart(process: libc::pid_t) {
     unsafe { libc::waitpid(process, ptr::null_mut(), libc::__WCLONE) };
 }
 
-/// Cuts this process off from everything but its parent, whose death becomes a signal.
-pub fn become_keeper() -> io::Result<()> {
+/// Closes all descriptors from 3 on but those in `held`.
+fn close_all_but(held: &[RawFd]) -> io::Result<()> {
+    let mut held: Vec<u32> = held.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
+    held.sort_unstable();
+    let starts = iter::once(3).chain(held.iter().map(|fd| fd + 1));
+    let ends = held.iter().map(|fd| fd.saturating_sub(1)).chain(iter::once(u32::MAX));
+    for (first, last) in starts.zip(ends).filter(|(first, last)| first <= last) {
+        // SAFETY: the caller, which is about to become another process, uses none of them any more.
+        check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+    }
+    Ok(())
+}
+
+/// Cuts this process off from everything but its parent, whose death becomes a signal, and the
+/// descriptors in `held`.
+pub fn become_keeper(held: &[RawFd]) -> io::Result<()> {
     let nothing = nix::fcntl::open("/dev/null", nix::fcntl::OFlag::O_RDWR, nix::sys::stat::Mode::empty())?;
     nix::unistd::dup2_stdin(&nothing)?;
     nix::unistd::dup2_stdout(&nothing)?;
@@ -259,10 +297,10 @@ pub fn become_keeper() -> io::Result<()> {
     std::mem::forget(nothing);
     nix::unistd::setsid()?;
     nix::unistd::chdir("/")?;
-    // SAFETY: the descriptors that are closed are copies of the parent's, none of which is used
-    // here any more; the name is a string that ends.
+    // The descriptors are copies of the parent's, none of which is used here any more.
+    close_all_but(held)?;
+    // SAFETY: the name is a string that ends.
     unsafe {
-        check(libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0))?;
         libc::prctl(libc::PR_SET_NAME, c"tacet-keeper".as_ptr());
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM).into())?;
     }

@@ -34,7 +34,7 @@ impl Memory {
 }
 
 /// The value of `Name:   123 kB`, in bytes. Lines of NUMA nodes have `Node 0` before the name.
-fn field(text: &str, name: &str) -> Option<u64> {
+pub(super) fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let mut words = line.split_whitespace().skip_while(|word| word.strip_suffix(':') != Some(name)).skip(1);
         let kib: u64 = words.next()?.parse().ok()?;

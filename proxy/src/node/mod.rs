@@ -4,8 +4,12 @@
 //! their own. Nothing here takes or changes anything.
 
 pub mod cpus;
+pub mod huge;
+pub mod lockdown;
+pub mod low_memory;
 pub mod memory;
 pub mod pages;
+pub mod processors;
 pub mod topology;
 
 use std::fmt::Display;

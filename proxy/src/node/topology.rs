@@ -52,6 +52,11 @@ impl Topology {
         Ok(Topology { cpus, numa, online })
     }
 
+    /// Reads it, with details of all online processors.
+    pub fn read_all(root: &Path) -> Result<Self, Unreadable> {
+        Self::read(root, &list(root, "sys/devices/system/cpu/online")?)
+    }
+
     /// The NUMA node with this number.
     pub fn numa(&self, id: u32) -> Option<&Numa> {
         self.numa.iter().find(|numa| numa.id == id)

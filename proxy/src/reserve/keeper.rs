@@ -8,12 +8,19 @@
 //!
 //! Where the keeper is killed too (a job's control group, say), the next `tacet` on the node is
 //! the one who gives back.
+//!
+//! A cell of bare cores still runs when its proxy is dead, until its cores are brought back. Its
+//! keeper therefore holds what its memory depends on, and leaves the job's control group, so that
+//! what kills all of the job does not kill the keeper.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::process::parent_id;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::bare::groups;
 use super::ledger::Ledger;
 use super::processes::Process;
 use crate::sys;
@@ -29,15 +36,21 @@ pub struct Keeper {
 
 impl Keeper {
     /// Starts one for `proxy`, which is this process. All signals must be held back, and no
-    /// other thread may have been started.
-    pub fn start(ledger: &Ledger, proxy: Process) -> io::Result<Self> {
+    /// other thread may have been started. It keeps copies of the descriptors in `held` until no
+    /// core uses any more what they stand for.
+    pub fn start(ledger: &Ledger, proxy: Process, held: &[RawFd]) -> io::Result<Self> {
         match sys::fork_apart()? {
             Some(process) => Ok(Keeper { process }),
             None => {
-                keep(ledger, proxy);
+                keep(ledger, proxy, held);
                 sys::exit_at_once(0)
             }
         }
+    }
+
+    /// Its process.
+    pub fn process(&self) -> io::Result<Process> {
+        Process::read(self.process.cast_unsigned())
     }
 }
 
@@ -49,9 +62,12 @@ impl Drop for Keeper {
 }
 
 /// The keeper's life.
-fn keep(ledger: &Ledger, proxy: Process) {
-    if sys::become_keeper().is_err() {
+fn keep(ledger: &Ledger, proxy: Process, held: &[RawFd]) {
+    if sys::become_keeper(held).is_err() {
         return;
+    }
+    if !held.is_empty() {
+        groups::leave(Path::new("/"));
     }
     // A signal comes when the parent dies; others may come too. If the parent died before that
     // was arranged, none comes, but it is not the parent any more.
@@ -63,5 +79,15 @@ fn keep(ledger: &Ledger, proxy: Process) {
     while proxy.is_alive() && start.elapsed() < PATIENCE {
         thread::sleep(Duration::from_millis(1));
     }
-    let _ = ledger.lock().and_then(|locked| locked.collect());
+    let mut held = held.iter();
+    let let_go = || {
+        for fd in held.by_ref() {
+            let _ = nix::unistd::close(*fd);
+        }
+    };
+    // Its own proxy's first; then those of others who have no keeper any more.
+    let _ = ledger.lock().and_then(|locked| {
+        locked.collect_kept(proxy, let_go)?;
+        locked.collect()
+    });
 }

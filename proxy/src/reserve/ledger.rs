@@ -7,23 +7,37 @@
 //!
 //! A setting of the node (say: large pages for shared memory) may be needed by several cells.
 //! Each notes the value from before the first of them; the last one to go restores it.
+//!
+//! What a bare cell holds has a [`Record`] in its entry, which gets shorter as it is given back: what
+//! can't be given back stays there, for the next one to try.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::launcher::Rank;
 use crate::node::cpus::CpuSet;
 use crate::node::pages::selected;
-use crate::reserve::keeper::Keeper;
+use crate::reserve::bare::give_back::{self, Left};
+use crate::reserve::bare::record::Record;
 use crate::reserve::processes::{Here, Process};
 
+pub use crate::reserve::lease::Lease;
+use crate::reserve::lease::Own;
+
 /// Format of the entries.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The oldest format that is read: it knows no bare cores.
+const OLDEST: u32 = 1;
+
+/// How long a keeper may take to give back what its proxy held.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What can go wrong with the ledger.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +55,17 @@ pub enum LedgerError {
     /// Somebody else could write to it.
     #[error("the ledger {} is not a directory of your own that only you can write to; remove it", .0.display())]
     NotOurs(PathBuf),
+    /// Some of what a cell held could not be given back.
+    #[error("cell {proxy} is not given back completely: {}", .left.iter().map(Left::to_string).collect::<Vec<_>>().join("; "))]
+    Left {
+        /// The cell's proxy.
+        proxy: u32,
+        /// What is left, and why.
+        left: Vec<Left>,
+    },
 }
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
+pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
     move |error| LedgerError::System { what, path: path.to_owned(), error }
 }
 
@@ -84,6 +106,15 @@ pub struct Entry {
     /// Where others can open its memory, to read the counters: `/proc/PID/fd/N` of the proxy, say.
     #[serde(default)]
     pub memory_file: Option<PathBuf>,
+    /// The bare cores and what belongs to them (`partition` platform).
+    #[serde(default)]
+    pub bare: Option<Record>,
+    /// Who gives that back when the proxy is killed: for as long as it lives, nobody else does.
+    #[serde(default)]
+    pub keeper: Option<Process>,
+    /// The launcher, where the cell is one of several ranks.
+    #[serde(default)]
+    pub job: Option<Process>,
 }
 
 /// What an entry is to say about a cell.
@@ -99,11 +130,15 @@ pub struct Holding {
     pub cores: CpuSet,
     /// Its memory in bytes, at most.
     pub memory: u64,
+    /// The bare cores that it claims.
+    pub bare: Option<Record>,
+    /// The launcher, where it is one of several ranks.
+    pub job: Option<Process>,
 }
 
 impl Entry {
     fn of_this_process(holding: Holding) -> io::Result<Self> {
-        let Holding { program, rank, platform, cores, memory } = holding;
+        let Holding { program, rank, platform, cores, memory, bare, job } = holding;
         let (here, proxy) = (Here::read()?, Process::read(std::process::id())?);
         Ok(Entry {
             format: FORMAT,
@@ -117,13 +152,27 @@ impl Entry {
             memory,
             settings: Vec::new(),
             memory_file: None,
+            bare,
+            keeper: None,
+            job,
         })
+    }
+
+    /// All processors that are this cell's: with those that share a physical core with its own,
+    /// where they go offline.
+    pub fn processors(&self) -> CpuSet {
+        self.bare.as_ref().map_or(CpuSet::default(), Record::cpus).or(&self.cores)
     }
 
     /// Whether the cell is over. An entry from another namespace can't be judged and counts as
     /// alive.
     fn is_dead(&self, here: &Here) -> bool {
         self.here.boot != here.boot || (self.here.pid_namespace == here.pid_namespace && !self.proxy.is_alive())
+    }
+
+    /// Whether a keeper is about to give it back, or does so now.
+    fn is_being_cleared(&self, here: &Here) -> bool {
+        self.here == *here && self.is_dead(here) && self.keeper.is_some_and(|keeper| keeper.is_alive())
     }
 }
 
@@ -185,6 +234,38 @@ impl Ledger {
         Ok(Locked { ledger: self, here, _lock: lock })
     }
 
+    /// Waits for its turn, and until everything is given back that dead cells held: by us, or by
+    /// the keepers that are about it. Gives the cells that we gave back.
+    pub fn lock_cleared(&self) -> Result<(Locked<'_>, Vec<Entry>), LedgerError> {
+        let start = Instant::now();
+        let mut collected = Vec::new();
+        loop {
+            let locked = self.lock()?;
+            collected.extend(locked.collect()?);
+            let being_cleared = locked.entries()?.into_iter().find(|entry| entry.is_being_cleared(&locked.here));
+            match being_cleared {
+                None => return Ok((locked, collected)),
+                Some(entry) if start.elapsed() > PATIENCE => {
+                    let seconds = PATIENCE.as_secs();
+                    tracing::warn!("the keeper of the dead cell {} gives nothing back in {seconds} s", entry.proxy.pid);
+                    return Ok((locked, collected));
+                }
+                Some(_) => drop(locked),
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Where the lock for starting bare cores is.
+    pub fn boot_lock(&self) -> PathBuf {
+        self.directory.join("boot")
+    }
+
+    /// Where the memory of bare cells is mounted.
+    pub fn memory_mount(&self) -> PathBuf {
+        self.directory.join("huge")
+    }
+
     fn path_of(&self, proxy: u32) -> PathBuf {
         self.directory.join(format!("cell-{proxy}.json"))
     }
@@ -230,17 +311,32 @@ impl Locked<'_> {
     }
 
     /// Gives back what dead cells left behind; says which they were. One that can't be cleared
-    /// away is told and stays.
+    /// away is told and stays. Those that have a keeper are its business.
     pub fn collect(&self) -> Result<Vec<Entry>, LedgerError> {
+        let dead = self.entries()?.into_iter().filter(|entry| entry.is_dead(&self.here));
+        self.clear(dead.filter(|entry| !entry.is_being_cleared(&self.here)), || ())
+    }
+
+    /// Gives back, as its keeper, what one proxy held. `let_go` drops what the keeper itself holds
+    /// of it, as soon as no core uses that any more.
+    pub fn collect_kept(&self, proxy: Process, let_go: impl FnMut()) -> Result<Vec<Entry>, LedgerError> {
+        self.clear(
+            self.entries()?.into_iter().filter(|entry| entry.proxy == proxy && entry.is_dead(&self.here)),
+            let_go,
+        )
+    }
+
+    fn clear(&self, dead: impl Iterator<Item = Entry>, mut let_go: impl FnMut()) -> Result<Vec<Entry>, LedgerError> {
         let mut collected = Vec::new();
-        for entry in self.entries()?.into_iter().filter(|entry| entry.is_dead(&self.here)) {
+        for mut entry in dead {
             if let Some(child) = &entry.child
                 && entry.here == self.here
             {
                 child.kill().map_err(failed("end what is left of", &entry.program))?;
             }
-            match self.give_back(&entry) {
-                Ok(()) => collected.push(entry),
+            let whole = entry.clone();
+            match self.give_back(&mut entry, &mut let_go) {
+                Ok(()) => collected.push(whole),
                 Err(error) => tracing::warn!("{error}"),
             }
         }
@@ -252,7 +348,7 @@ impl Locked<'_> {
         let directory = &self.ledger.directory;
         let entry = Entry::of_this_process(holding).map_err(failed("read what is needed for", directory))?;
         self.write(&entry)?;
-        Ok(Lease { ledger: self.ledger.clone(), entry, keeper: None })
+        Ok(Lease::new(Own::new(self.ledger.clone(), entry)))
     }
 
     /// Changes a setting of the node for as long as the lease, or that of another cell that
@@ -261,25 +357,23 @@ impl Locked<'_> {
         let now = value(path).map_err(failed("read", path))?;
         let held = self.entries()?.into_iter().flat_map(|entry| entry.settings).find(|setting| setting.path == path);
         let old = held.map_or(now, |setting| setting.old);
-        lease.entry.settings.push(Setting { path: path.to_owned(), old, new: new.to_owned() });
-        self.write(&lease.entry)?;
+        let setting = Setting { path: path.to_owned(), old, new: new.to_owned() };
+        lease.own().update(self, |entry| entry.settings.push(setting))?;
         if let Err(error) = fs::write(path, new) {
             tracing::info!("cannot change {}: {error}", path.display());
-            lease.entry.settings.pop();
-            self.write(&lease.entry)?;
+            lease.own().update(self, |entry| drop(entry.settings.pop()))?;
             return Ok(false);
         }
         Ok(true)
     }
 
-    /// Restores what nobody else needs, then strikes the entry.
-    fn give_back(&self, entry: &Entry) -> Result<(), LedgerError> {
-        let others: Vec<Entry> = self.living()?.into_iter().filter(|other| other.proxy != entry.proxy).collect();
-        let needed = |path: &Path| others.iter().flat_map(|other| &other.settings).any(|setting| setting.path == path);
-        // Settings do not outlive the run of Linux in which they were made.
-        let settings = entry.settings.iter().filter(|_| entry.here.boot == self.here.boot);
-        for setting in settings.filter(|setting| !needed(&setting.path)) {
-            restore(setting).map_err(failed("restore", &setting.path))?;
+    /// Gives back bare cores first, restores what nobody else needs, then strikes the entry. What
+    /// can't be given back stays in it.
+    pub(super) fn give_back(&self, entry: &mut Entry, let_go: impl FnMut()) -> Result<(), LedgerError> {
+        // Nothing of all this outlives the run of Linux in which it was taken.
+        if entry.here.boot == self.here.boot {
+            self.give_back_bare(entry, let_go)?;
+            self.restore_settings(entry)?;
         }
         let path = self.ledger.path_of(entry.proxy.pid);
         match fs::remove_file(&path) {
@@ -288,8 +382,31 @@ impl Locked<'_> {
         }
     }
 
+    /// Gives back what the entry's record has, and takes it out of the record.
+    pub(super) fn give_back_bare(&self, entry: &mut Entry, let_go: impl FnMut()) -> Result<(), LedgerError> {
+        let Some(mut record) = entry.bare.take() else { return Ok(()) };
+        let mut others = self.entries()?.into_iter().filter(|other| other.proxy != entry.proxy);
+        let others_mount = others.any(|other| other.bare.is_some_and(|record| record.mount.is_some()));
+        let mut note = |record: &Record| {
+            entry.bare = (!record.is_empty()).then(|| record.clone());
+            self.write(entry)
+        };
+        let left = give_back::all(Path::new("/"), &mut record, others_mount, &mut note, let_go);
+        entry.bare = (!record.is_empty()).then_some(record);
+        if left.is_empty() { Ok(()) } else { Err(LedgerError::Left { proxy: entry.proxy.pid, left }) }
+    }
+
+    fn restore_settings(&self, entry: &Entry) -> Result<(), LedgerError> {
+        let others: Vec<Entry> = self.living()?.into_iter().filter(|other| other.proxy != entry.proxy).collect();
+        let needed = |path: &Path| others.iter().flat_map(|other| &other.settings).any(|setting| setting.path == path);
+        for setting in entry.settings.iter().filter(|setting| !needed(&setting.path)) {
+            restore(setting).map_err(failed("restore", &setting.path))?;
+        }
+        Ok(())
+    }
+
     /// Writes an entry in one step: whoever reads sees the old one or the new one.
-    fn write(&self, entry: &Entry) -> Result<(), LedgerError> {
+    pub(super) fn write(&self, entry: &Entry) -> Result<(), LedgerError> {
         let path = self.ledger.path_of(entry.proxy.pid);
         let draft = path.with_extension("draft");
         let text = serde_json::to_vec(entry).map_err(|error| failed("write", &path)(error.into()))?;
@@ -302,8 +419,8 @@ impl Locked<'_> {
 fn read_entry(path: &Path) -> Result<Entry, String> {
     let text = fs::read(path).map_err(|error| error.to_string())?;
     let entry: Entry = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    if entry.format != FORMAT {
-        return Err(format!("its format is {}, not {FORMAT}", entry.format));
+    if !(OLDEST..=FORMAT).contains(&entry.format) {
+        return Err(format!("its format is {}, not {OLDEST} to {FORMAT}", entry.format));
     }
     Ok(entry)
 }
@@ -324,53 +441,6 @@ fn value(path: &Path) -> io::Result<String> {
 /// Puts the old value back, unless somebody has set another one since.
 fn restore(setting: &Setting) -> io::Result<()> {
     if value(&setting.path)? == setting.new { fs::write(&setting.path, &setting.old) } else { Ok(()) }
-}
-
-/// An entry of this process; what it holds is given back when it is dropped. The keeper, if
-/// there is one, goes after that.
-#[derive(Debug)]
-pub struct Lease {
-    ledger: Ledger,
-    entry: Entry,
-    keeper: Option<Keeper>,
-}
-
-impl Lease {
-    /// Sees to it that what is held is given back even if this process is killed. No other
-    /// thread may have been started, and all signals must be held back.
-    pub fn guard(&mut self) {
-        match Keeper::start(&self.ledger, self.entry.proxy) {
-            Ok(keeper) => self.keeper = Some(keeper),
-            Err(error) => tracing::info!("if this process is killed, `tacet reclaim` has to give back: {error}"),
-        }
-    }
-
-    /// Notes the cell's process.
-    pub fn set_child(&mut self, pid: u32) -> Result<(), LedgerError> {
-        let child = Process::read(pid).map_err(failed("read what is needed for", &self.ledger.directory))?;
-        self.entry.child = Some(child);
-        self.ledger.lock()?.write(&self.entry)
-    }
-
-    /// Notes where others can open the cell's memory.
-    pub fn set_memory_file(&mut self, path: PathBuf) -> Result<(), LedgerError> {
-        self.entry.memory_file = Some(path);
-        self.ledger.lock()?.write(&self.entry)
-    }
-
-    /// The settings that were changed.
-    #[cfg(test)]
-    pub fn settings(&self) -> &[Setting] {
-        &self.entry.settings
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Err(error) = self.ledger.lock().and_then(|locked| locked.give_back(&self.entry)) {
-            tracing::error!("{error}; then run `tacet reclaim`");
-        }
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ fn holding(cores: &str) -> Holding {
         platform: "process".into(),
         cores: cores.parse().expect("a list"),
         memory: 1 << 30,
+        bare: None,
+        job: None,
     }
 }
 
@@ -224,7 +226,7 @@ fn damaged_entries_are_set_aside() {
     let whole = serde_json::to_string(&dead_entry(Vec::new())).expect("serialises");
     root.file("ledger/cell-1.json", "{\"format\":1,");
     root.file("ledger/cell-2.json", "");
-    root.file("ledger/cell-3.json", &whole.replacen("\"format\":1", "\"format\":99", 1));
+    root.file("ledger/cell-3.json", &whole.replacen("\"format\":2", "\"format\":99", 1));
     root.file("ledger/cell-4.json", &whole);
     fs::write(root.path().join("ledger/cell-5.json"), [0xff, 0xfe]).expect("own file");
     root.file("ledger/cell-6.draft", "left by a proxy that was killed while it wrote");

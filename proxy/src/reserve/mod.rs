@@ -2,11 +2,13 @@
 //!
 //! [`cores`] and [`memory`] decide, as pure functions; [`ledger`] keeps who holds what, so that
 //! proxies which start in the same moment share the node, and so that nothing is lost when one
-//! of them is killed; [`keeper`] then gives it back.
+//! of them is killed; [`keeper`] then gives it back. [`bare`] is all of this for cores that are
+//! taken out of Linux.
 
 pub mod bare;
 pub mod cores;
 pub mod keeper;
+pub mod lease;
 pub mod ledger;
 pub mod memory;
 pub mod processes;
@@ -14,15 +16,21 @@ pub mod processes;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::{NumaChoice, Run};
+use crate::cli::{NumaChoice, Platform, Run};
 use crate::launcher::{self, Rank};
 use crate::node::cpus::CpuSet;
+use crate::node::memory::Memory;
 use crate::node::pages::{SHMEM_SETTING, Transparent};
-use crate::node::{Node, Unreadable};
+use crate::node::topology::{Cpu, Topology};
+use crate::node::{Node, Unreadable, huge, processors};
 use crate::sys::Binding;
+use bare::Refused;
+use bare::choice::{self, Choice};
+use bare::record::Record;
 use cores::{Assignment, Question};
-use ledger::{Holding, Lease, Ledger, LedgerError, Locked};
+use ledger::{Entry, Holding, Lease, Ledger, LedgerError, Locked};
 use memory::human;
+use processes::Process;
 
 /// How long a core or a worker polls before it sleeps, where neither takes time from the other:
 /// longer than a forwarded call that does not block, shorter than anyone notices.
@@ -37,6 +45,9 @@ pub enum Error {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// Bare cores.
+    #[error(transparent)]
+    Bare(#[from] Refused),
     /// `--cores N` with too large a number.
     #[error("--cores {asked}: this process may use {} cores ({there}); ask for fewer or widen the affinity mask", .there.len())]
     TooManyCores {
@@ -127,6 +138,8 @@ pub struct Plan {
     pub large_pages: LargePages,
     /// Which rank it is.
     pub rank: Option<Rank>,
+    /// For bare cores: all processors that go offline, the cell's own among them.
+    pub offline: Option<Vec<Cpu>>,
 }
 
 impl Plan {
@@ -149,7 +162,40 @@ pub struct Circumstances {
     /// Which rank this is.
     pub rank: Option<Rank>,
     launcher_affinity: Option<CpuSet>,
+    launcher: Option<Process>,
     is_root: bool,
+}
+
+/// What other cells hold.
+#[derive(Debug, Default)]
+struct Held {
+    /// Processors of bare cells of the same job.
+    family: Vec<Cpu>,
+    /// Processors of bare cells of others.
+    foreign_bare: CpuSet,
+    /// Cores of cells that are Linux processes.
+    shared: CpuSet,
+}
+
+impl Held {
+    fn of(entries: &[Entry], job: Option<Process>) -> Self {
+        let mut held = Held::default();
+        for entry in entries {
+            match &entry.bare {
+                None => held.shared = held.shared.or(&entry.cores),
+                Some(record) if job.is_some() && entry.job == job => {
+                    held.family.extend(record.cores.iter().map(bare::record::Core::place));
+                }
+                Some(_) => held.foreign_bare = held.foreign_bare.or(&entry.processors()),
+            }
+        }
+        held
+    }
+
+    /// Those of bare cells.
+    fn bare(&self) -> CpuSet {
+        self.foreign_bare.or(&self.family.iter().map(|cpu| cpu.id).collect())
+    }
 }
 
 impl Circumstances {
@@ -162,20 +208,32 @@ impl Circumstances {
         });
         let parent = std::os::unix::process::parent_id();
         let launcher_affinity = rank.as_ref().and_then(|_| launcher::affinity_of_launcher(root, parent));
+        let launcher = rank.as_ref().and_then(|_| launcher::process(root, parent));
+        let launcher = launcher.and_then(|pid| Process::read(pid).ok());
         let is_root = nix::unistd::geteuid().is_root();
-        Ok(Circumstances { node: Node::read(root)?, rank, launcher_affinity, is_root })
+        Ok(Circumstances { node: Node::read(root)?, rank, launcher_affinity, launcher, is_root })
     }
 }
 
-/// Decides what a cell gets while others hold `leased`.
-pub fn plan(options: &Run, circumstances: &Circumstances, leased: &CpuSet) -> Result<Plan, Error> {
-    let Circumstances { node, rank, launcher_affinity, is_root } = circumstances;
+/// Decides what a cell gets while others hold what `entries` say. Processors that are offline, or
+/// about to be, are nothing to cells that are Linux processes.
+fn plan(options: &Run, circumstances: &Circumstances, entries: &[Entry]) -> Result<Plan, Error> {
+    let held = Held::of(entries, circumstances.launcher);
+    match options.platform {
+        Platform::Partition => plan_bare(Path::new("/"), options, circumstances, &held),
+        _ => plan_shared(options, circumstances, &held),
+    }
+}
+
+fn plan_shared(options: &Run, circumstances: &Circumstances, held: &Held) -> Result<Plan, Error> {
+    let Circumstances { node, rank, launcher_affinity, is_root, .. } = circumstances;
+    let for_linux = node.affinity.without(&held.bare());
     let cores = cores::assign(&Question {
         topology: &node.topology,
-        affinity: &node.affinity,
+        affinity: if for_linux.is_empty() { &node.affinity } else { &for_linux },
         launcher_affinity: launcher_affinity.as_ref(),
         rank: rank.as_ref(),
-        leased,
+        leased: &held.shared,
         cores: options.cores.as_ref(),
         numa: options.numa,
     })?;
@@ -192,7 +250,49 @@ pub fn plan(options: &Run, circumstances: &Circumstances, leased: &CpuSet) -> Re
         Transparent::SwitchedOff if *is_root => LargePages::AfterChange,
         Transparent::SwitchedOff | Transparent::Refused => LargePages::None,
     };
-    Ok(Plan { cores, memory, binding, large_pages, rank: rank.clone() })
+    Ok(Plan { cores, memory, binding, large_pages, rank: rank.clone(), offline: None })
+}
+
+/// The plan for bare cores. The machine is looked at once more: other cells may have taken cores, or
+/// given them back, since `circumstances` were read.
+fn plan_bare(root: &Path, options: &Run, circumstances: &Circumstances, held: &Held) -> Result<Plan, Error> {
+    let everything = Topology::read_all(root)?;
+    let foreign = held.foreign_bare.or(&held.shared);
+    let Choice { assignment: cores, offline, numa } = choice::choose(&choice::Question {
+        topology: &everything,
+        fixed: &processors::fixed(root, &everything.online),
+        affinity: &circumstances.node.affinity,
+        launcher_affinity: circumstances.launcher_affinity.as_ref(),
+        rank: circumstances.rank.as_ref(),
+        family: &held.family,
+        foreign: &foreign,
+        foreign_bare: &held.foreign_bare,
+        cores: options.cores.as_ref(),
+        numa: options.numa,
+    })?;
+    let of_node = memory_of_node(root, numa, circumstances.node.memory)?;
+    let on_node = |cpus: &[Cpu]| cpus.iter().filter(|cpu| cpu.numa == numa).count() as u64;
+    let is_ours = |cpu: &&Cpu| held.family.iter().all(|other| other.id != cpu.id);
+    let left: Vec<Cpu> = everything.cpus.iter().filter(is_ours).copied().collect();
+    let others = on_node(&held.family);
+    let cores_of_node =
+        bare::amount::Cores { taken: on_node(&offline), left: on_node(&left), all: on_node(&left) + others };
+    let memory = bare::amount::amount(options.memory, of_node, circumstances.node.memory.total, cores_of_node)?;
+    Ok(Plan {
+        cores,
+        memory,
+        binding: Some((numa, Binding::Strict)),
+        large_pages: LargePages::Given,
+        rank: circumstances.rank.clone(),
+        offline: Some(offline),
+    })
+}
+
+/// Memory of a NUMA node, free pages of its pool included.
+fn memory_of_node(root: &Path, numa: u32, machine: Memory) -> Result<Memory, Unreadable> {
+    let Memory { total, available } = huge::memory(root, numa)?.unwrap_or(machine);
+    let free = huge::Pool::read(root, numa)?.usable(huge::promised(root)?);
+    Ok(Memory { total, available: available + free * bare::CHUNK })
 }
 
 /// Strictly where the user says; preferably where all the cores are; nowhere in particular,
@@ -207,15 +307,16 @@ fn binding(node: &Node, choice: NumaChoice, cores: &Assignment) -> Result<Option
     }
 }
 
-/// The cores that living cells hold.
-fn leased(locked: &Locked) -> Result<CpuSet, LedgerError> {
-    Ok(locked.living()?.iter().fold(CpuSet::default(), |all, entry| all.or(&entry.cores)))
-}
-
 /// What a run would get; takes nothing.
 pub fn rehearse(options: &Run, circumstances: &Circumstances) -> Result<Plan, Error> {
-    let leased = leased(&Ledger::open()?.lock()?)?;
-    plan(options, circumstances, &leased)
+    let entries = holders(&Ledger::open()?.lock()?)?;
+    plan(options, circumstances, &entries)
+}
+
+/// The cells that hold something: those that live, and dead ones whose cores are not back yet.
+fn holders(locked: &Locked) -> Result<Vec<Entry>, LedgerError> {
+    let holds = |(entry, is_dead): &(Entry, bool)| !is_dead || entry.bare.is_some();
+    Ok(locked.entries_with_state()?.into_iter().filter(holds).map(|(entry, _)| entry).collect())
 }
 
 /// Decides what a cell gets and enters it into the ledger, all under the ledger's lock: of two
@@ -223,18 +324,25 @@ pub fn rehearse(options: &Run, circumstances: &Circumstances) -> Result<Plan, Er
 /// thread may have been started, and all signals must be held back.
 pub fn reserve(options: &Run, circumstances: &Circumstances, program: &Path) -> Result<(Plan, Lease), Error> {
     let ledger = Ledger::open()?;
-    let locked = ledger.lock()?;
-    for dead in locked.collect()? {
+    let (locked, dead) = ledger.lock_cleared()?;
+    for dead in dead {
         tracing::info!("gave back what the dead cell {} ({}) had left", dead.proxy.pid, dead.program.display());
     }
-    let mut plan = plan(options, circumstances, &leased(&locked)?)?;
+    let mut plan = plan(options, circumstances, &holders(&locked)?)?;
+    let claim = |cpus: &Vec<Cpu>| Record::claim(Path::new("/"), cpus);
     let mut lease = locked.enter(Holding {
         program: program.to_owned(),
         rank: plan.rank.clone(),
-        platform: "process".to_owned(),
+        platform: if plan.offline.is_some() { Platform::Partition } else { Platform::Process }.to_string(),
         cores: plan.cores.cell.clone(),
         memory: plan.memory,
+        bare: plan.offline.as_ref().map(claim).transpose()?,
+        job: circumstances.launcher,
     })?;
+    if plan.offline.is_some() {
+        // Bare cores have a keeper of their own, from when there is something to keep.
+        return Ok((plan, lease));
+    }
     take_large_pages(&locked, &mut plan, &mut lease)?;
     drop(locked);
     lease.guard();
@@ -272,13 +380,13 @@ mod tests {
             large_pages: pages::LargePages { transparent: Transparent::SwitchedOff, pools: Vec::new() },
             has_fsgsbase: true,
         };
-        Circumstances { node, rank: None, launcher_affinity: None, is_root: true }
+        Circumstances { node, rank: None, launcher_affinity: None, launcher: None, is_root: true }
     }
 
     fn planned(words: &[&str], circumstances: &Circumstances) -> Result<Plan, Error> {
         let words = [&["tacet", "run"], words, &["x"]].concat();
         let crate::cli::Command::Run(options) = crate::cli::Cli::parse_from(words).command else { panic!("not a run") };
-        plan(&options, circumstances, &CpuSet::default())
+        plan(&options, circumstances, &[])
     }
 
     #[test]
