@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::node::cpus::{BadList, CpuSet};
 
@@ -23,10 +24,12 @@ pub struct Cli {
 pub enum Command {
     /// Runs a program in a cell of its own
     Run(Run),
-    /// Lists the cells of this node
-    Ps,
+    /// Lists your cells on this node
+    Ps(Ps),
+    /// Watches your cells on this node
+    Top(Top),
     /// Gives back what dead cells left behind
-    Reclaim,
+    Reclaim(Reclaim),
 }
 
 const STATUSES: &str = "\
@@ -72,6 +75,82 @@ pub struct Run {
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     pub command: Vec<OsString>,
+}
+
+const PS_HELP: &str = "\
+CELL is the process number of the cell's proxy, PID that of the program. TOUCHED is how much of \
+MEMORY has been used so far. STATE is reserved, booting, running, ended or failed as the cell \
+itself says; dead when its proxy is gone and `tacet reclaim` has something to give back; corrupt \
+when the cell says what makes no sense; unknown when it can't be looked at.";
+
+/// `tacet ps`.
+#[derive(Debug, Args)]
+#[command(after_help = PS_HELP)]
+pub struct Ps {
+    /// Prints JSON, for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
+const TOP_HELP: &str = "\
+LOCAL/s are system calls that the cell's kernel answers itself, FORW/s those that are forwarded to \
+Linux, FAULTS/s page faults, all by second; INVOL are entries into the kernel that nobody in the \
+cell asked for, since its start. On a terminal the table is renewed until q or Ctrl-C; elsewhere one \
+table follows the other.";
+
+/// `tacet top`.
+#[derive(Debug, Args)]
+#[command(after_help = TOP_HELP)]
+pub struct Top {
+    /// A line for each core too
+    #[arg(long)]
+    pub cores: bool,
+
+    /// Prints one table, after one interval, and ends
+    #[arg(long, conflicts_with = "count")]
+    pub once: bool,
+
+    /// Ends after so many intervals
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: Option<u32>,
+
+    /// From one look to the next: 0.1 to 3600
+    #[arg(long, default_value = "1", value_name = "SECONDS")]
+    pub interval: Interval,
+}
+
+const RECLAIM_HELP: &str = "\
+A cell is dead when its proxy is gone without having given back what the cell held, because both \
+it and its keeper were killed.
+
+Exit status: 0 when everything was given back or there was nothing, 1 when something could not be \
+given back.";
+
+/// `tacet reclaim`.
+#[derive(Debug, Args)]
+#[command(after_help = RECLAIM_HELP)]
+pub struct Reclaim {
+    /// Tells what would be given back; gives nothing back
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Time between two looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval(pub Duration);
+
+/// A text that is no time between two looks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a number of seconds from 0.1 to 3600")]
+pub struct BadInterval(String);
+
+impl FromStr for Interval {
+    type Err = BadInterval;
+
+    fn from_str(text: &str) -> Result<Self, BadInterval> {
+        let seconds = text.parse().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
+        seconds.map(|seconds| Interval(Duration::from_secs_f64(seconds))).ok_or_else(|| BadInterval(text.to_owned()))
+    }
 }
 
 /// A platform by name.
@@ -216,8 +295,9 @@ impl fmt::Display for NumaChoice {
     }
 }
 
-/// clap's many lines about wrong usage as the one line that Tacet's errors have.
-pub fn one_line(error: &clap::Error) -> String {
+/// clap's many lines about wrong usage as the one line that Tacet's errors have. `first` is the
+/// first argument, which should be a subcommand.
+pub fn one_line(error: &clap::Error, first: Option<&str>) -> String {
     let text = match error.kind() {
         // clap answers with the whole help.
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a subcommand is missing".to_owned(),
@@ -228,13 +308,15 @@ pub fn one_line(error: &clap::Error) -> String {
     let said: Vec<&str> = paragraphs.flat_map(str::lines).map(str::trim).filter(|line| !line.is_empty()).collect();
     let said = said.join(" ");
     let said = said.strip_prefix("error: ").unwrap_or(&said).trim_end_matches('.');
-    format!("wrong usage: {said}; see `tacet --help` and `tacet run --help`")
+    let command = Cli::command();
+    let subcommand = first.and_then(|first| command.find_subcommand(first)).map(clap::Command::get_name);
+    let words: Vec<&str> = ["tacet"].into_iter().chain(subcommand).chain(["--help"]).collect();
+    format!("wrong usage: {said}; see `{}`", words.join(" "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn run(words: &[&str]) -> Run {
         match Cli::try_parse_from([&["tacet", "run"], words].concat()).expect("right usage").command {
@@ -246,7 +328,7 @@ mod tests {
     fn wrong(words: &[&str]) -> String {
         let error = Cli::try_parse_from([&["tacet"], words].concat()).expect_err("wrong usage");
         assert_eq!(error.exit_code(), 2);
-        one_line(&error)
+        one_line(&error, words.first().copied())
     }
 
     #[test]
@@ -293,14 +375,33 @@ mod tests {
     }
 
     #[test]
+    fn intervals() {
+        for (text, milliseconds) in [("1", 1000), ("0.1", 100), ("2.5", 2500), ("3600", 3_600_000)] {
+            assert_eq!(text.parse(), Ok(Interval(Duration::from_millis(milliseconds))));
+        }
+        for text in ["", "0", "0.09", "-1", "3601", "NaN", "inf", "1s"] {
+            assert!(text.parse::<Interval>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn wrong_usage_is_one_line_that_names_it() {
         for (words, named) in [
             (&["run", "--cores", "zero", "x"][..], "--cores"),
             (&["run", "--no-such-option", "x"], "--no-such-option"),
             (&["run", "--platform", "toaster", "x"], "toaster"),
             (&["run"], "PROGRAM"),
-            (&["doctor"], "doctor"),
+            (&["run", "--no-such-option", "x"], "tacet run --help"),
+            (&["walk"], "walk"),
+            (&["walk"], "`tacet --help`"),
+            (&["ps", "--colour"], "tacet ps --help"),
+            (&["top", "--interval", "0"], "0.1 to 3600"),
+            (&["top", "--once", "--count", "2"], "--count"),
+            (&["top", "--count", "0"], "--count"),
+            (&["top", "--count", "0"], "tacet top --help"),
+            (&["reclaim", "7"], "'7'"),
             (&[], "subcommand"),
+            (&[], "`tacet --help`"),
         ] {
             let line = wrong(words);
             assert!(!line.contains("more information") && !line.contains("Usage:"), "{line}");

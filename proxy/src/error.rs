@@ -14,6 +14,8 @@ use crate::exec::Refusal;
 use crate::reserve;
 use crate::serve::Fault;
 
+/// Status of `tacet reclaim` when something stays in the ledger.
+pub const NOT_GIVEN_BACK: u8 = 1;
 /// Status of wrong usage.
 pub const USAGE: u8 = 2;
 /// Status of a cell whose kernel failed.

@@ -11,31 +11,13 @@ use shm_ipc::region::Region;
 
 use crate::exec::Program;
 use crate::node::Node;
-use crate::reserve::ledger::Entry;
 use crate::reserve::memory::human;
 use crate::reserve::{LargePages, Plan};
 use crate::sys::Binding;
+use crate::table::{row, table, transposed};
 
 /// Why no better platform than `process` was taken.
 const NO_BETTER: &str = "partition and kvm are not built yet in this version";
-
-/// Columns of text, each as wide as its widest cell.
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
-    cells.map(str::to_owned).to_vec()
-}
 
 fn cores(plan: &Plan) -> String {
     format!("{} ({})", plan.cores.cell, plan.cores.reason)
@@ -167,61 +149,4 @@ fn calls(region: &Region, layout: &Layout) -> String {
         rows.push(row([&name, &count.to_string(), handled]));
     }
     table(&rows)
-}
-
-fn transposed(rows: &[Vec<String>]) -> Vec<Vec<String>> {
-    let columns = rows.first().map_or(0, Vec::len);
-    (0..columns).map(|column| rows.iter().map(|row| row[column].clone()).collect()).collect()
-}
-
-/// `tacet ps`.
-pub fn cells(entries: &[(Entry, bool)]) -> String {
-    let mut rows = vec![row(["CELL", "PID", "RANK", "PLATFORM", "CORES", "MEMORY", "STATE", "PROGRAM"])];
-    for (entry, is_dead) in entries {
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        rows.push(row([
-            &entry.proxy.pid.to_string(),
-            &or_dash(entry.child.map(|child| child.pid.to_string())),
-            &or_dash(entry.rank.as_ref().map(|rank| rank.global.unwrap_or(rank.local).to_string())),
-            &entry.platform,
-            &entry.cores.to_string(),
-            &human(entry.memory),
-            if *is_dead { "dead" } else { "running" },
-            &entry.program.display().to_string(),
-        ]));
-    }
-    table(&rows)
-}
-
-/// `tacet reclaim`.
-pub fn reclaimed(entries: &[Entry]) -> String {
-    if entries.is_empty() {
-        return "nothing to give back\n".to_owned();
-    }
-    let line = |entry: &Entry| {
-        let settings: Vec<String> = entry
-            .settings
-            .iter()
-            .map(|setting| format!(", {} (was {})", setting.path.display(), setting.old))
-            .collect();
-        format!("gave back cell {}: cores {}{}\n", entry.proxy.pid, entry.cores, settings.concat())
-    };
-    entries.iter().map(line).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tables_are_aligned() {
-        let rows = [row(["a", "long cell", ""]), row(["µµµ", "b", "c"])];
-        assert_eq!(table(&rows), "a    long cell\nµµµ  b          c\n");
-        assert_eq!(transposed(&rows)[1], ["long cell", "b"]);
-    }
-
-    #[test]
-    fn nothing_reclaimed() {
-        assert_eq!(reclaimed(&[]), "nothing to give back\n");
-    }
 }
