@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Cli {
 pub enum Command {
     /// Runs a program in a cell of its own
     Run(Run),
+    /// Tells what this node can do, what is missing for more, and how to get it
+    Doctor(Doctor),
     /// Lists your cells on this node
     Ps(Ps),
     /// Watches your cells on this node
@@ -75,6 +78,26 @@ pub struct Run {
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     pub command: Vec<OsString>,
+}
+
+const DOCTOR_HELP: &str = "\
+Looks only: takes nothing, changes nothing, and needs no privileges; what it can't see without \
+them it calls unknown. What is missing is followed by the command or setting that supplies it.
+
+Exit status: 0 when cells can run on at least one platform, 1 when they can't on any. Otherwise 2 \
+for wrong usage, 125 when the configuration that --config names can't be used.";
+
+/// `tacet doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_HELP)]
+pub struct Doctor {
+    /// Prints JSON, for machines
+    #[arg(long)]
+    pub json: bool,
+
+    /// The administrator's configuration, instead of /etc/tacet.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 const PS_HELP: &str = "\
@@ -399,6 +422,7 @@ mod tests {
             (&["top", "--once", "--count", "2"], "--count"),
             (&["top", "--count", "0"], "--count"),
             (&["top", "--count", "0"], "tacet top --help"),
+            (&["doctor", "--config"], "--config"),
             (&["reclaim", "7"], "'7'"),
             (&[], "subcommand"),
             (&[], "`tacet --help`"),

@@ -9,6 +9,7 @@ use std::io;
 
 use crate::boot::partition::StartError;
 use crate::cli::Platform;
+use crate::config::ConfigError;
 use crate::descriptors::NoRoom;
 use crate::exec::Refusal;
 use crate::reserve;
@@ -32,6 +33,9 @@ pub enum Error {
     /// What the cell was to get.
     #[error(transparent)]
     Reserve(#[from] reserve::Error),
+    /// What the node's administrator has decided.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The proxy's own descriptors.
     #[error(transparent)]
     Descriptors(#[from] NoRoom),

@@ -6,6 +6,8 @@
 //! main, cli, error     what the user types, what the user gets
 //! run, report          a run: reserve, boot, serve, report
 //! cells/               the other cells of the node: ps, top, reclaim
+//! doctor/, platform, config
+//!                      what the node can do, what of it a cell gets, what is allowed
 //! serve/, boot/        the calls of a running cell; starting its kernel
 //! reserve/, signals    what a cell takes of the node; what is sent to it
 //! node/, launcher, exec, descriptors, inherited, log, table
@@ -18,13 +20,16 @@
 mod boot;
 mod cells;
 mod cli;
+mod config;
 mod descriptors;
+mod doctor;
 mod error;
 mod exec;
 mod inherited;
 mod launcher;
 mod log;
 mod node;
+mod platform;
 mod report;
 mod reserve;
 mod run;
@@ -75,6 +80,10 @@ fn perform(cli: Cli) -> Result<Exit, Error> {
     let done = Exit::Code(0);
     match cli.command {
         Command::Run(options) => Ok(run::run(&options, say)?.unwrap_or(done)),
+        Command::Doctor(options) => {
+            let (text, status) = doctor::doctor(&options, root)?;
+            say(&text).map(|()| Exit::Code(status))
+        }
         Command::Ps(options) => {
             let cells = cells::of_this_user()?;
             say(&if options.json { cells::ps::json(&cells, root) } else { cells::ps::text(&cells, root) })?;

@@ -201,11 +201,15 @@ fn place(user: u32, runtime_dir: Option<&OsStr>) -> PathBuf {
     }
 }
 
+/// Where the ledger of this user is, or would be made.
+pub fn place_of_this_user() -> PathBuf {
+    place(nix::unistd::geteuid().as_raw(), std::env::var_os("XDG_RUNTIME_DIR").as_deref())
+}
+
 impl Ledger {
     /// The ledger of this node and user, made if it is not there.
     pub fn open() -> Result<Self, LedgerError> {
-        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR");
-        Self::at(&place(nix::unistd::geteuid().as_raw(), runtime_dir.as_deref()))
+        Self::at(&place_of_this_user())
     }
 
     /// A ledger in this directory, made if it is not there.
