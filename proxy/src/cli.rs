@@ -42,7 +42,7 @@ not give what was asked for, 126 for a program that can't be executed, 127 for o
 there.";
 
 /// `tacet run`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = STATUSES)]
 pub struct Run {
     /// How the cell is set apart from Linux

@@ -16,7 +16,7 @@ pub const BEST_FIRST: [Platform; 3] = [Platform::Partition, Platform::Kvm, Platf
 pub const NOT_BUILT: &str = "not built yet in this version";
 
 /// What it has.
-const BUILT: [Platform; 1] = [Platform::Process];
+const BUILT: [Platform; 2] = [Platform::Partition, Platform::Process];
 
 /// Whether this version can run cells on it.
 pub fn is_built(platform: Platform) -> bool {

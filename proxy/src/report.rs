@@ -11,13 +11,11 @@ use shm_ipc::region::Region;
 
 use crate::exec::Program;
 use crate::node::Node;
+use crate::platform::Choice;
 use crate::reserve::memory::human;
 use crate::reserve::{LargePages, Plan};
 use crate::sys::Binding;
 use crate::table::{row, table, transposed};
-
-/// Why no better platform than `process` was taken.
-const NO_BETTER: &str = "partition and kvm are not built yet in this version";
 
 fn cores(plan: &Plan) -> String {
     format!("{} ({})", plan.cores.cell, plan.cores.reason)
@@ -54,8 +52,8 @@ fn rank(plan: &Plan) -> String {
 }
 
 /// What is decided, for `--log info`.
-pub fn log(plan: &Plan) {
-    tracing::info!("platform process; {NO_BETTER}");
+pub fn log(plan: &Plan, choice: &Choice) {
+    tracing::info!("platform {choice}");
     tracing::info!("rank {}", rank(plan));
     tracing::info!("cores {}", cores(plan));
     if !plan.cores.shared_with_cells.is_empty() {
@@ -67,14 +65,14 @@ pub fn log(plan: &Plan) {
 }
 
 /// What a run would get.
-pub fn rehearsal(plan: &Plan, node: &Node, program: &Program) -> String {
+pub fn rehearsal(plan: &Plan, choice: &Choice, node: &Node, program: &Program) -> String {
     let pools: Vec<String> =
         node.large_pages.pools.iter().map(|pool| format!("{} of {}", pool.free, human(pool.page))).collect();
     let pools = if pools.is_empty() { "none".to_owned() } else { pools.join(", ") };
     table(&[
         row(["program", &program.path.display().to_string()]),
         row(["rank", &rank(plan)]),
-        row(["platform", &format!("process ({NO_BETTER})")]),
+        row(["platform", &choice.to_string()]),
         row(["cores", &cores(plan)]),
         row(["service cores", &service(plan)]),
         row(["NUMA node", &numa(plan)]),

@@ -4,6 +4,7 @@ use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -26,24 +27,22 @@ use crate::reserve::memory::CellMemory;
 use crate::reserve::{self, Circumstances, LargePages, Plan};
 use crate::serve::bare::Held;
 use crate::serve::{self, Fault, Server};
-use crate::{inherited, report, signals, sys};
+use crate::{doctor, inherited, report, signals, sys};
 
 /// Runs the program; gives how it ended. `None` for a rehearsal, whose text goes to `say`.
 pub fn run(options: &Run, say: impl FnOnce(&str) -> Result<(), Error>) -> Result<Option<Exit>, Error> {
-    match options.platform {
-        Platform::Auto | Platform::Process | Platform::Partition => {}
-        Platform::Kvm => return Err(Error::NotBuilt(options.platform)),
-    }
+    let choice = doctor::choose(options.platform, Path::new("/"))?;
+    let options = &Run { platform: choice.platform, ..options.clone() };
     let program = exec::find(&options.command, std::env::var_os("PATH").as_deref())?;
     let circumstances = Circumstances::read()?;
     if options.dry_run {
         let plan = reserve::rehearse(options, &circumstances)?;
-        say(&report::rehearsal(&plan, &circumstances.node, &program))?;
+        say(&report::rehearsal(&plan, &choice, &circumstances.node, &program))?;
         return Ok(None);
     }
     signals::hold().map_err(failed("hold signals back"))?;
     let (plan, lease) = reserve::reserve(options, &circumstances, &program.path)?;
-    report::log(&plan);
+    report::log(&plan, &choice);
     let ended = if options.platform == Platform::Partition {
         let (cell, lease) = Cell::boot_bare(&plan, program, lease)?;
         cell.serve_bare(lease)?

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Cell, Condition, age_seconds, hints, rank};
+use crate::reserve::ledger::Entry;
 use crate::reserve::memory::human;
 use crate::table::{printable, printable_path, row, table};
 
@@ -20,7 +21,7 @@ pub fn text(cells: &[Cell], root: &Path) -> String {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         row([
             &entry.proxy.pid.to_string(),
-            &or_dash(entry.child.map(|child| child.pid.to_string())),
+            &or_dash(program(entry).map(|pid| pid.to_string())),
             &rank(entry),
             &printable(&entry.platform),
             &entry.cores.to_string(),
@@ -44,7 +45,7 @@ fn object(cell: &Cell, root: &Path) -> Value {
     let entry = &cell.entry;
     json!({
         "cell": entry.proxy.pid,
-        "pid": entry.child.map(|child| child.pid),
+        "pid": program(entry),
         "rank": entry.rank,
         "platform": entry.platform,
         "cores": entry.cores,
@@ -55,6 +56,12 @@ fn object(cell: &Cell, root: &Path) -> Value {
         "age_seconds": age_seconds(entry, root),
         "program": entry.program.to_string_lossy(),
     })
+}
+
+/// The program's process, as Linux knows it: on bare cores that is the proxy.
+fn program(entry: &Entry) -> Option<u32> {
+    let proxy = || entry.bare.as_ref().map(|_| entry.proxy.pid);
+    entry.child.map(|child| child.pid).or_else(proxy)
 }
 
 /// Seconds as people read them, with the two largest units.

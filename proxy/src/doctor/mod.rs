@@ -104,7 +104,6 @@ impl Examination {
 ///
 /// # Errors
 /// A platform that is not built; a configuration that can't be used.
-#[allow(dead_code, reason = "`run` asks it with the next platform")]
 pub fn choose(asked: Platform, root: &Path) -> Result<Choice, Error> {
     match asked {
         Platform::Auto => {
