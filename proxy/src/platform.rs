@@ -54,7 +54,7 @@ fn choose_among(built: &[Platform], config: &Config, unmet: impl Fn(Platform) ->
         }
         not_allowed(platform, config).or_else(|| {
             let unmet = unmet(platform);
-            (!unmet.is_empty()).then(|| format!("not met: {} (see `tacet doctor`)", unmet.join(", ")))
+            (!unmet.is_empty()).then(|| format!("needs not met: {} (see `tacet doctor`)", unmet.join(", ")))
         })
     };
     let mut passed_over = Vec::new();
@@ -107,7 +107,7 @@ mod tests {
     fn needs_decide_and_are_named() {
         let unmet = |platform| if platform == Platform::Kvm { none(platform) } else { vec!["a".into(), "b".into()] };
         let choice = choose_among(&BEST_FIRST, &ALLOWED, unmet);
-        assert_eq!(choice.to_string(), "kvm; not partition: not met: a, b (see `tacet doctor`)");
+        assert_eq!(choice.to_string(), "kvm; not partition: needs not met: a, b (see `tacet doctor`)");
     }
 
     #[test]

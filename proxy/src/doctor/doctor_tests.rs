@@ -68,7 +68,7 @@ fn a_configuration_that_can_not_be_used() {
     let root = node();
     let wrong = root.file(crate::config::PLACE, "[partition]\nautos = true\n");
     let (text, _) = doctor(&options(false, None), root.path()).expect("is part of the examination");
-    assert!(text.contains("missing  configuration") && text.contains("`autos`"), "{text}");
+    assert!(text.contains("note     configuration") && text.contains("`autos`"), "{text}");
     assert!(text.contains("takes nothing until"), "{text}");
     let refused = doctor(&options(false, Some(wrong.clone())), root.path()).expect_err("was named");
     assert!(refused.to_string().contains("line 2"), "{refused}");
