@@ -143,10 +143,6 @@ static void section_file_shared(void) {
     char *twice = mmap(NULL, 3 * PAGE, PROT_READ, MAP_SHARED, fd, 0);
     memcpy(memory, "alias", 6);
     puts(twice);
-    SHOW(ftruncate(fd, PAGE));
-    SHOW_READ(memory + PAGE);
-    SHOW(ftruncate(fd, 2 * PAGE));
-    CHECK(is_zero(memory + PAGE, PAGE));
     SHOW(munmap(memory, 3 * PAGE));
     SHOW(munmap(twice, 3 * PAGE));
     /* tmpfs by memfd_create */
@@ -161,6 +157,18 @@ static void section_file_shared(void) {
     CHECK(anonymous != MAP_FAILED && is_zero(anonymous, PAGE));
     fill(anonymous, PAGE);
     CHECK(is_filled(anonymous, PAGE));
+}
+
+/* Pages that the file no longer has, and pages that it has again. */
+static void section_file_shrunk(void) {
+    int fd = pattern_file("shared", 3 * PAGE);
+    char *memory = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(memory != MAP_FAILED && is_filled(memory, 3 * PAGE));
+    SHOW(ftruncate(fd, PAGE));
+    SHOW_READ(memory + PAGE);
+    SHOW(ftruncate(fd, 2 * PAGE));
+    CHECK(is_zero(memory + PAGE, PAGE));
+    SHOW(munmap(memory, 3 * PAGE));
 }
 
 static void section_protect(void) {
@@ -343,6 +351,7 @@ int main(int argc, char **argv) {
     static const struct section sections[] = {
         {"brk", section_brk}, {"anonymous", section_anonymous}, {"fixed", section_fixed},
         {"file_private", section_file_private}, {"file_shared", section_file_shared},
+        {"file_shrunk", section_file_shrunk},
         {"protect", section_protect}, {"remap", section_remap}, {"advise", section_advise},
         {"reserve", section_reserve}, {"stack", section_stack}, {"errors", section_errors}, {NULL, NULL}};
     return run_section(argc, argv, sections);

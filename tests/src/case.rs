@@ -2,7 +2,7 @@
 
 use crate::running::{Outcome, Running};
 use crate::scratch::{Entry, Scratch, snapshot};
-use crate::{Node, RUN_LIMIT, node};
+use crate::{Node, RUN_LIMIT, platform};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -123,18 +123,12 @@ impl Case {
 
     /// Starts it in a cell, `tacet` itself in the directory of `scratch`.
     pub fn start_cell(&self, _node: &Node, scratch: &Scratch) -> Running {
-        let tacet = node::tacet();
+        let tacet_run = platform::tacet_run(&self.options);
         if self.is_script {
-            let (tacet, options) = (quoted(&[tacet.into()]), quoted(&self.options));
-            return self.start_script(&format!("run() {{ {tacet} run {options} -- \"$@\"; }}"), scratch);
+            return self.start_script(&format!("run() {{ {} \"$@\"; }}", quoted(&tacet_run)), scratch);
         }
-        let (run, end) = (OsString::from("run"), OsString::from("--"));
-        let mut words: Vec<&OsStr> = self.launcher.iter().map(OsString::as_os_str).collect();
-        words.extend([tacet.as_os_str(), &run]);
-        words.extend(self.options.iter().map(OsString::as_os_str));
-        words.push(&end);
-        words.extend(self.program.iter().map(OsString::as_os_str));
-        self.start(&words, scratch)
+        let words = self.launcher.iter().chain(&tacet_run).chain(&self.program);
+        self.start(&words.map(OsString::as_os_str).collect::<Vec<_>>(), scratch)
     }
 
     fn start_script(&self, run: &str, scratch: &Scratch) -> Running {

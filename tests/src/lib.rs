@@ -4,13 +4,14 @@
 //! The programs are in `programs/`, built on demand by [`programs`]. A [`Case`] says what to run
 //! and runs it either way; [`Running`] is a program under way, with a deadline. [`node`] keeps
 //! runs from fighting for the node's two cores and knows what a cell may have left behind;
-//! [`process`] looks at processes from outside, by `/proc`; [`scratch`] makes directories and
+//! [`platform`] says what kind of cells they are and how much time things take there; [`process`] looks at processes from outside, by `/proc`; [`scratch`] makes directories and
 //! compares them. The tests in `tests/` are one file a family.
 //!
 //! A test waits for an observable state and has a deadline; none waits for time to pass and hopes.
 
 mod case;
 pub mod node;
+pub mod platform;
 pub mod process;
 pub mod programs;
 mod running;
@@ -23,15 +24,17 @@ pub use running::{Outcome, Running};
 
 use std::time::{Duration, Instant};
 
-/// How long a run may take unless its case says otherwise.
+/// How long a run may take unless its case says otherwise; as every limit, on a machine of usual
+/// speed ([`platform::patience`]).
 pub const RUN_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long the system gets to finish what it has begun: to reap a process, to unlink a file.
 pub const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Asks `state` again and again until it gives something, at most for `limit`.
+/// Asks `state` again and again until it gives something, at most for `limit`
+/// on a machine of usual speed.
 pub fn poll_until<T>(limit: Duration, mut state: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + limit;
+    let deadline = Instant::now() + platform::patience(limit);
     loop {
         if let Some(value) = state() {
             return Some(value);

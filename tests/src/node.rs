@@ -2,22 +2,34 @@
 //! behind on it can be told.
 
 use crate::programs::lock;
-use crate::{SETTLE_LIMIT, poll_until};
+use crate::{SETTLE_LIMIT, platform, poll_until};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// The right to run programs on the node's cores; held by one test at a time, across test
-/// binaries too.
+/// binaries too. Where cells take cores out of Linux, everything is back when it is given up.
 #[derive(Debug)]
 pub struct Node {
+    before: Option<Holdings>,
     _lock: File,
 }
 
 impl Node {
     /// Waits for its turn.
     pub fn take() -> Node {
-        Node { _lock: lock("node.lock") }
+        let lock = lock("node.lock");
+        Node { before: platform::is_partition().then(Holdings::read), _lock: lock }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before
+            && !std::thread::panicking()
+        {
+            before.assert_nothing_added();
+        }
     }
 }
 
@@ -40,7 +52,8 @@ pub fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, |count| count.get())
 }
 
-/// What is on the node that outlives a process: shared memory, huge pages and Tacet's ledger.
+/// What is on the node that outlives a process: shared memory, huge pages, Tacet's ledger, and the
+/// cores that Linux has.
 #[derive(Debug)]
 pub struct Holdings {
     things: BTreeSet<String>,
@@ -58,6 +71,9 @@ impl Holdings {
         things.extend(shared_memory_files());
         things.extend(sysv_segments());
         read_ledger(Path::new("/run/tacet"), &mut things);
+        things.extend(cores_online());
+        things.extend(huge_page_pools());
+        things.extend(huge_page_mounts());
         Holdings { things, used_huge_pages: used_huge_pages() }
     }
 
@@ -89,6 +105,27 @@ fn sysv_segments() -> Vec<String> {
     let table = fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
     let ids = table.lines().skip(1).map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" id "));
     ids.map(|id| format!("System V segment, key {id}")).collect()
+}
+
+fn cores_online() -> Option<String> {
+    Some(format!("cores online: {}", fs::read_to_string("/sys/devices/system/cpu/online").ok()?.trim()))
+}
+
+/// How many huge pages each NUMA node has, of each size.
+fn huge_page_pools() -> Vec<String> {
+    let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let nodes = entries(Path::new("/sys/devices/system/node")).map(|node| node.join("hugepages"));
+    let pools = nodes.flat_map(|pools| entries(&pools).collect::<Vec<_>>()).map(|pool| pool.join("nr_hugepages"));
+    let size = |path: PathBuf| {
+        let pages = fs::read_to_string(&path).ok()?;
+        Some(format!("{}: {}", path.display(), pages.trim()))
+    };
+    pools.filter_map(size).collect()
+}
+
+fn huge_page_mounts() -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    mounts.lines().filter(|line| line.split(' ').nth(2) == Some("hugetlbfs")).map(str::to_owned).collect()
 }
 
 /// Huge pages of the pool that are in use or promised: what a cell took must be back in it.

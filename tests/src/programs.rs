@@ -1,7 +1,7 @@
 //! Builds the programs of `programs/` with the compilers that Debian has, each once.
 //!
 //! A build is keyed by language and source, and done again when the source, `show.h` or this
-//! crate is newer. Test binaries may run at the same time: a file lock lets one of them build.
+//! file is newer. Test binaries may run at the same time: a file lock lets one of them build.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -78,9 +78,9 @@ pub fn build(language: Language, source: &str) -> PathBuf {
     let directory = work_directory().join(format!("{language:?}"));
     let output = directory.join(input.file_stem().expect("a source has a name"));
     let _lock = lock("build.lock");
-    let newest = [&input, &sources().join("show.h")].into_iter().filter_map(|path| modified(path)).max();
-    let this_crate = modified(&std::env::current_exe().expect("the test binary has a path"));
-    if modified(&output) > newest && modified(&output) > this_crate {
+    let how = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/programs.rs");
+    let newest = [&input, &sources().join("show.h"), &how].into_iter().filter_map(|path| modified(path)).max();
+    if modified(&output) > newest {
         return output;
     }
     fs::create_dir_all(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));

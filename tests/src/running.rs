@@ -5,7 +5,7 @@
 //! marker that still live are strays.
 
 use crate::process::{self, Process};
-use crate::{SETTLE_LIMIT, poll_until};
+use crate::{SETTLE_LIMIT, platform, poll_until};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
@@ -124,7 +124,7 @@ impl Running {
             stderr,
             ended,
             started,
-            deadline: started + limit,
+            deadline: started + platform::patience(limit),
             is_reaped: false,
         }
     }
@@ -178,7 +178,7 @@ impl Running {
         self.end_all();
         let status = self.child.wait().expect("the child has ended");
         self.is_reaped = true;
-        let drained = Instant::now() + SETTLE_LIMIT;
+        let drained = Instant::now() + platform::patience(SETTLE_LIMIT);
         let is_finished = |collected: &Collected| collected.is_finished;
         let is_closed = self.stdout.wait(drained, is_finished) && self.stderr.wait(drained, is_finished);
         assert!(is_closed, "{}\nsomebody still holds its output open\n{}", self.command, self.so_far());

@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
+use tacet_tests::platform::reduced;
 use tacet_tests::{Case, scratch};
 
-/// 200 MB that do not repeat.
+/// 200 MB that do not repeat, or less.
 fn large_file() -> PathBuf {
-    scratch::data("200MB", |file| {
+    let bytes = reduced(200_000_000);
+    scratch::data(&format!("{bytes}-bytes"), |file| {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        for _ in 0..200_000_000 / 8 {
+        for _ in 0..bytes / 8 {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
@@ -19,11 +21,15 @@ fn large_file() -> PathBuf {
     })
 }
 
-/// A million lines in no order.
+fn line_count() -> u64 {
+    reduced(1_000_000)
+}
+
+/// A million lines in no order, or less.
 fn many_lines() -> PathBuf {
-    scratch::data("lines", |file| {
+    scratch::data(&format!("{}-lines", line_count()), |file| {
         let mut state = 12345_u64;
-        for number in 0..1_000_000 {
+        for number in 0..line_count() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             writeln!(file, "{} line {number}", state >> 40)?;
         }
@@ -50,7 +56,8 @@ fn true_and_false() {
 
 #[test]
 fn cat() {
-    let text: Vec<u8> = (0..3_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let text: Vec<u8> =
+        (0..reduced(3_000_000) as u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let compared = Case::new("/bin/cat").args(["-", "file"]).input(text.clone()).file("file", "the end").assert_same();
     assert!(compared.native.stdout.starts_with(&text));
     Case::new("/bin/cat").arg("missing").assert_same();
@@ -65,13 +72,14 @@ fn list_documentation() {
 #[test]
 fn checksum_of_200_megabytes() {
     let case = Case::new("/usr/bin/sha256sum").arg(large_file()).limit(Duration::from_secs(180));
-    assert!(case.assert_same().native.out().ends_with("200MB\n"));
+    assert!(case.assert_same().native.out().ends_with("-bytes\n"));
 }
 
 #[test]
 fn sort_a_million_lines() {
     let case = Case::new("/usr/bin/sort").arg(many_lines()).limit(Duration::from_secs(120));
-    assert_eq!(case.assert_same().native.stdout.iter().filter(|byte| **byte == b'\n').count(), 1_000_000);
+    let lines = case.assert_same().native.stdout.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(lines as u64, line_count());
     let numeric = Case::new("/usr/bin/sort").args(["-n", "-r", "-u", "-k", "1,1", "-o", "sorted"]).arg(many_lines());
     numeric.limit(Duration::from_secs(120)).assert_same();
 }
@@ -79,13 +87,10 @@ fn sort_a_million_lines() {
 /// Out of a cell into Linux, out of Linux into a cell, and from cell to cell.
 #[test]
 fn dd_through_pipes() {
-    let out = "run dd if=\"$1\" bs=64k count=800 status=none | sha256sum";
-    Case::script(out).arg(large_file()).assert_same();
-    let into =
-        "head -c 50000000 \"$1\" | run dd bs=4k iflag=fullblock of=copied status=none; cmp -n 50000000 \"$1\" copied";
-    Case::script(into).arg(large_file()).assert_same();
-    let through = "head -c 50000000 \"$1\" | run dd bs=1M iflag=fullblock status=none | sha256sum";
-    Case::script(through).arg(large_file()).assert_same();
+    let dd = |script: &str| Case::script(script).arg(large_file()).arg(reduced(50_000_000).to_string()).assert_same();
+    dd("run dd if=\"$1\" bs=64k count=$2 iflag=count_bytes status=none | sha256sum");
+    dd("head -c $2 \"$1\" | run dd bs=4k iflag=fullblock of=copied status=none; cmp -n $2 \"$1\" copied");
+    dd("head -c $2 \"$1\" | run dd bs=1M iflag=fullblock status=none | sha256sum");
     // Counts go to standard error, with a time that differs.
     let counts = "head -c 1000000 \"$1\" | run dd bs=1000 iflag=fullblock of=/dev/null 2>&1 | sed -n 1,2p";
     assert_eq!(

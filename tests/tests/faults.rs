@@ -1,6 +1,6 @@
 //! Programs that fault: they end by the same signal as on Linux, or catch it and go on.
 
-use tacet_tests::{Case, Language, build};
+use tacet_tests::{Case, Language, build, platform};
 
 /// Ends by that signal after its first line.
 fn dies(how: &str, signal: i32) {
@@ -41,9 +41,8 @@ fn message_of_the_shell() {
     {
         let inner = "\"$@\"; echo \"status $?\"";
         let native = Case::new("sh").args(["-c", inner, "sh"]).arg(&program).arg(how).native();
-        let tacet = tacet_tests::node::tacet();
-        let cell =
-            Case::new("sh").args(["-c", inner, "sh"]).arg(tacet).args(["run", "--"]).arg(&program).arg(how).native();
+        let tacet_run = platform::tacet_run::<&str>(&[]);
+        let cell = Case::new("sh").args(["-c", inner, "sh"]).args(tacet_run).arg(&program).arg(how).native();
         assert_eq!(native.err(), format!("{message}\n"), "{native}");
         assert_eq!((cell.out(), cell.err()), (native.out(), native.err()), "{cell}");
     }

@@ -1,6 +1,6 @@
 //! Languages, their runtimes and C libraries.
 
-use tacet_tests::{Case, Language, build, node};
+use tacet_tests::{Case, Language, build, node, platform};
 
 /// Start-up as a C program sees it; status 42 says that every check of the program held.
 fn hello(language: Language) {
@@ -46,7 +46,7 @@ fn fortran() {
 #[test]
 fn rust_threads_on_two_cores() {
     let case = Case::new(build(Language::Rust, "threads.rs"));
-    let case = if node::core_count() < 2 { case } else { case.options(["--cores", "0,1"]) };
+    let case = if node::core_count() < 2 { case } else { case.options(platform::cores(2)) };
     assert_eq!(case.assert_same().native.shell_status(), 9);
 }
 

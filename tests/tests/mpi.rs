@@ -4,7 +4,7 @@
 use std::time::Duration;
 use tacet_tests::node::Holdings;
 use tacet_tests::scratch::Scratch;
-use tacet_tests::{Case, Language, Node, Outcome, build};
+use tacet_tests::{Case, Language, Node, Outcome, build, platform};
 
 fn mpi(source: &str) -> Case {
     let case = Case::new(build(Language::Mpi, source)).launcher(["mpirun.mpich", "-np", "2"]);
@@ -28,7 +28,7 @@ fn ring() {
 
 #[test]
 fn ring_of_many_rounds() {
-    same(&mpi("mpi_ring.c").arg("20000"));
+    same(&mpi("mpi_ring.c").arg(platform::reduced(20_000).to_string()));
 }
 
 #[test]
@@ -47,9 +47,9 @@ fn pingpong() {
 #[test]
 fn native_rank_beside_a_cell() {
     let program = build(Language::Mpi, "mpi_pingpong.c");
-    let script = "mpirun.mpich -np 1 \"$1\" : -np 1 \"$2\" run -- \"$1\"";
+    let script = "mpirun.mpich -np 1 \"$1\" : -np 1 \"${@:2}\" \"$1\"";
     let node = Node::take();
-    let run = Case::script(script).arg(&program).arg(tacet_tests::node::tacet()).limit(Duration::from_secs(120));
+    let run = Case::script(script).arg(&program).args(platform::tacet_run::<&str>(&[])).limit(Duration::from_secs(120));
     let outcome = run.start_native(&node, &Scratch::new()).finish();
     assert_eq!(outcome.status.code(), Some(0), "{outcome}");
     assert!(outcome.out().contains("4194304 bytes: 0 wrong"), "{outcome}");

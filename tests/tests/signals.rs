@@ -4,7 +4,7 @@ use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, 
 use std::os::unix::process::ExitStatusExt;
 use tacet_tests::node::Holdings;
 use tacet_tests::scratch::Scratch;
-use tacet_tests::{Case, Language, Node, SETTLE_LIMIT, build, node, poll_until, process};
+use tacet_tests::{Case, Language, Node, SETTLE_LIMIT, build, platform, poll_until, process};
 
 tacet_tests::sections!("signals.c": raise, mask, altstack, flags, interrupt, sleep, tick, threads, interval);
 
@@ -95,7 +95,7 @@ fn terminated_as_a_shell_sees_it() {
     let shell = Case::new("bash").args(["-c", script, "bash"]).file("output", "");
     let program = build(Language::C, "receive.c");
     let native = shell.clone().arg(&program).arg("default").native();
-    let cell = shell.arg(node::tacet()).args(["run", "--"]).arg(&program).arg("default").native();
+    let cell = shell.args(platform::tacet_run::<&str>(&[])).arg(&program).arg("default").native();
     assert_eq!(native.out(), "143\n", "{native}");
     assert_eq!(cell.out(), "143\n", "{cell}");
 }

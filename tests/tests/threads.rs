@@ -1,6 +1,6 @@
 //! POSIX threads, more of them than cores: on one core and on two.
 
-use tacet_tests::{Case, Language, build, node};
+use tacet_tests::{Case, Language, build, node, platform};
 
 mod one_core {
     tacet_tests::sections!("threads.c":
@@ -14,7 +14,7 @@ fn on_two_cores(section: &str) {
         return;
     }
     let case = Case::new(build(Language::C, "threads.c")).arg(section);
-    case.options(["--cores", "0,1"]).assert_same();
+    case.options(platform::cores(2)).assert_same();
 }
 
 mod two_cores {
@@ -78,6 +78,6 @@ fn cores_are_what_was_asked_for() {
     assert_eq!(count("1"), "1\n");
     if node::core_count() >= 2 {
         assert_eq!(count("2"), "2\n");
-        assert_eq!(count("0,1"), "2\n");
+        assert_eq!(count(&platform::cores(2)[1]), "2\n");
     }
 }

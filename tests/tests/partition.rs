@@ -1,0 +1,268 @@
+//! What only cells on bare cores have: cores and memory go and come back, Linux has nothing to say
+//! about it, nothing interrupts a program, and a program can't reach Linux.
+//!
+//! Each module says what machine it needs. All of them take cores from Linux, so they are not for
+//! the machine at hand: `scripts/test-partition` runs them in the emulated node.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::collections::BTreeSet;
+use std::fs;
+use tacet_tests::node::{Holdings, tacet};
+use tacet_tests::scratch::Scratch;
+use tacet_tests::{Case, Language, Node, Outcome, Running, SETTLE_LIMIT, build, platform, poll_until, process};
+
+/// What Linux has said since a moment.
+struct KernelLog {
+    lines_before: usize,
+}
+
+impl KernelLog {
+    fn now() -> KernelLog {
+        assert!(platform::is_partition(), "these tests take cores out of Linux: use scripts/test-partition");
+        KernelLog { lines_before: lines_of_log().len() }
+    }
+
+    /// Cores going and coming, and one notice of a write to a register, are all that it said.
+    fn assert_clean(&self) {
+        let troubles =
+            ["stall", "warning", "bug:", "call trace", "oops", "lockup", "hung", "error", "unexpected", "nmi"];
+        let lines = lines_of_log().split_off(self.lines_before);
+        let is_trouble = |line: &&String| {
+            let line = line.to_lowercase();
+            troubles.iter().any(|trouble| line.contains(trouble))
+        };
+        let found: Vec<&String> = lines.iter().filter(is_trouble).collect();
+        assert!(found.is_empty(), "Linux says {found:#?} in {lines:#?}");
+    }
+}
+
+fn lines_of_log() -> Vec<String> {
+    Case::new("dmesg").native().out().lines().map(str::to_owned).collect()
+}
+
+fn online() -> String {
+    fs::read_to_string("/sys/devices/system/cpu/online").expect("Linux says what is online").trim().to_owned()
+}
+
+/// The cores of each cell that reported statistics on standard error.
+fn cores_of_cells(outcome: &Outcome) -> Vec<String> {
+    let lines = outcome.err();
+    let cores = |line: &str| Some(line.split_once(", cores ")?.1.split_once(", memory")?.0.to_owned());
+    lines.lines().filter_map(cores).collect()
+}
+
+/// The numbers of a row of the statistics.
+fn row(outcome: &Outcome, name: &str) -> Vec<u64> {
+    let report = outcome.err();
+    let line = report.lines().find(|line| line.split_whitespace().next() == Some(name));
+    let words = line.unwrap_or_else(|| panic!("no row {name}: {outcome}")).split_whitespace().skip(1);
+    words.map(|word| word.parse().unwrap_or_else(|_| panic!("{name} {word}: {outcome}"))).collect()
+}
+
+/// A program that waits in a cell of one core.
+fn waiting(node: &Node, scratch: &Scratch) -> Running {
+    let case = Case::new(build(Language::C, "receive.c")).arg("default").options(["--cores", "1", "--memory", "64M"]);
+    let running = case.start_cell(node, scratch);
+    running.wait_for("ready\n");
+    running
+}
+
+/// `tacet` refuses with status 125 and one line that holds all of `words`, and takes nothing.
+fn refused(node: &Node, case: &Case, words: &[&str]) {
+    let before = Holdings::now(node);
+    let outcome = case.start_cell(node, &Scratch::new()).finish();
+    before.assert_nothing_added();
+    assert_eq!(outcome.status.code(), Some(125), "{outcome}");
+    let message = outcome.err();
+    assert!(message.starts_with("tacet: ") && message.trim_end().lines().count() == 1, "one line: {outcome}");
+    words.iter().for_each(|word| assert!(message.contains(word), "{word}: {outcome}"));
+}
+
+/// On any machine, in both modes of its interrupt controllers.
+mod any {
+    use super::*;
+
+    #[test]
+    fn runs_and_gives_back() {
+        let log = KernelLog::now();
+        let (node, scratch) = (Node::take(), Scratch::new());
+        let before = online();
+        let running = waiting(&node, &scratch);
+        assert_ne!(online(), before, "the core is not Linux's meanwhile");
+        running.signal(Signal::SIGTERM);
+        let outcome = running.finish();
+        assert_eq!(outcome.shell_status(), 128 + 15, "{outcome}");
+        assert_eq!(online(), before);
+        drop(node);
+        let compared = Case::new("/bin/sh").args(["-c", "echo text; exit 7"]).assert_same();
+        assert_eq!(compared.native.shell_status(), 7);
+        log.assert_clean();
+    }
+
+    #[test]
+    fn several_cores() {
+        let log = KernelLog::now();
+        let case = Case::new(build(Language::C, "threads.c")).arg("mutex");
+        case.options(platform::cores(2)).assert_same();
+        log.assert_clean();
+    }
+
+    #[test]
+    fn a_crash() {
+        let log = KernelLog::now();
+        let case = Case::new(build(Language::C, "faults.c")).arg("null_write");
+        assert_eq!(case.assert_same().native.shell_status(), 128 + 11);
+        log.assert_clean();
+    }
+}
+
+/// On a machine of two NUMA nodes with two cores each, of which core 0 stays with Linux.
+mod two_nodes {
+    use super::*;
+
+    #[test]
+    fn taken_and_given_back_50_times() {
+        let log = KernelLog::now();
+        let (node, scratch) = (Node::take(), Scratch::new());
+        let before = Holdings::now(&node);
+        for _ in 0..50 {
+            let case = Case::new("/bin/true").options(["--cores", "3-3", "--memory", "64M"]);
+            let outcome = case.start_cell(&node, &scratch).finish();
+            assert_eq!(outcome.status.code(), Some(0), "{outcome}");
+            assert!(outcome.stderr.is_empty(), "{outcome}");
+        }
+        before.assert_nothing_added();
+        log.assert_clean();
+    }
+
+    /// By the kernel's own counters; the machine's are looked at in `silence.rs`.
+    #[test]
+    fn nothing_interrupts_a_computation() {
+        let case = Case::new(build(Language::C, "quiet.c")).arg("10").options(["--stats"]);
+        let outcome = case.cell();
+        assert_eq!(outcome.out(), "computed\n", "{outcome}");
+        for cause in ["involuntary", "timer", "kicks", "signals"] {
+            assert!(row(&outcome, cause).iter().all(|count| *count == 0), "{cause}: {outcome}");
+        }
+    }
+
+    /// The keeper gives everything back, without another `tacet`.
+    #[test]
+    fn the_proxy_is_killed() {
+        let log = KernelLog::now();
+        let (node, scratch) = (Node::take(), Scratch::new());
+        let before = Holdings::now(&node);
+        let running = waiting(&node, &scratch);
+        running.signal(Signal::SIGKILL);
+        let (outcome, strays) = running.finish_with_strays();
+        assert!(strays.is_empty(), "{outcome}\n{strays:#?}");
+        before.assert_nothing_added();
+        log.assert_clean();
+    }
+
+    /// The next `tacet` gives everything back.
+    #[test]
+    fn proxy_and_keeper_are_killed() {
+        let log = KernelLog::now();
+        let (node, scratch) = (Node::take(), Scratch::new());
+        let before = Holdings::now(&node);
+        let running = waiting(&node, &scratch);
+        let proxy = running.pid();
+        let keeper = || process::family(proxy).into_iter().find(|process| process.name == "tacet-keeper");
+        let keeper = poll_until(SETTLE_LIMIT, keeper).expect("a keeper");
+        for pid in [keeper.pid, proxy] {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).expect("both are there");
+        }
+        running.finish_with_strays();
+        let next = Case::new("/bin/true").start_cell(&node, &scratch).finish();
+        assert_eq!(next.status.code(), Some(0), "{next}");
+        before.assert_nothing_added();
+        log.assert_clean();
+    }
+
+    #[test]
+    fn core_zero_stays_with_linux() {
+        let node = Node::take();
+        for cores in ["0,0", "0,1", "0-3"] {
+            refused(&node, &Case::new("/bin/true").options(["--cores", cores]), &["core 0", "does not let go"]);
+        }
+        refused(&node, &Case::new("/bin/true").options(["--cores", "4"]), &["--cores 4", "only 3", "1-3"]);
+    }
+
+    #[test]
+    fn more_memory_than_a_numa_node_has() {
+        let case = Case::new("/bin/true").options(["--cores", "3-3", "--memory", "3G"]);
+        refused(&Node::take(), &case, &["--memory 3 GiB", "ask for less"]);
+        let case = Case::new("/bin/true").options(["--cores", "3-3", "--memory", "999T"]);
+        refused(&Node::take(), &case, &["ask for less"]);
+    }
+
+    #[test]
+    fn only_root_may() {
+        // A copy, because the build may lie where only its owner gets.
+        let text = "folder=$(mktemp -d) && chmod 755 $folder && cp \"$1\" $folder/tacet || exit 99
+            setpriv --reuid 65534 --regid 65534 --clear-groups $folder/tacet run --platform partition -- /bin/true
+            status=$?; rm -r $folder; exit $status";
+        let outcome = Case::script(text).arg(tacet()).native();
+        assert_eq!(outcome.status.code(), Some(125), "{outcome}");
+        assert!(outcome.err().contains("only root may"), "{outcome}");
+    }
+
+    #[test]
+    fn two_ranks_on_different_numa_nodes() {
+        let program = build(Language::Mpi, "mpi_pingpong.c");
+        let mut words = Vec::new();
+        for core in ["1-1", "3-3"] {
+            words.extend(["-np".into(), "1".into()]);
+            words.extend(platform::tacet_run(&["--cores", core, "--memory", "256M", "--stats"]));
+            words.extend([program.clone().into_os_string(), ":".into()]);
+        }
+        words.pop();
+        let outcome = Case::new("mpirun.mpich").args(words).native();
+        assert_eq!(outcome.status.code(), Some(0), "{outcome}");
+        assert!(outcome.out().contains("4194304 bytes: 0 wrong"), "{outcome}");
+        assert_eq!(BTreeSet::from_iter(cores_of_cells(&outcome)), ["1", "3"].map(str::to_owned).into(), "{outcome}");
+    }
+}
+
+/// On a machine of five cores.
+mod five_cores {
+    use super::*;
+
+    #[test]
+    fn four_ranks_share_the_node() {
+        let log = KernelLog::now();
+        let program = build(Language::Mpi, "mpi_ring.c");
+        let launcher = ["mpirun.mpich", "-np", "4"];
+        let native = Case::new(&program).launcher(launcher).native();
+        let mut words = platform::tacet_run(&["--memory", "256M", "--stats"]);
+        // Without --cores: each rank takes its share.
+        let cores = words.iter().position(|word| word == "--cores");
+        cores.into_iter().for_each(|at| drop(words.drain(at..at + 2)));
+        let cells = Case::new("mpirun.mpich").args(["-np", "4"]).args(words).arg(program).native();
+        assert_eq!((cells.status.code(), cells.out()), (Some(0), native.out()), "{native}\n{cells}");
+        let cores = BTreeSet::from_iter(cores_of_cells(&cells));
+        assert_eq!(cores, ["1", "2", "3", "4"].map(str::to_owned).into(), "{cells}");
+        log.assert_clean();
+    }
+
+    #[test]
+    fn no_core_is_left_for_a_fifth_cell() {
+        let (node, scratch) = (Node::take(), Scratch::new());
+        let cells: Vec<Running> = (0..4).map(|_| waiting(&node, &scratch)).collect();
+        assert_eq!(online(), "0");
+        refused(&node, &Case::new("/bin/true"), &["no core is left", "core 0 stays", "1-4"]);
+        cells.iter().for_each(|cell| cell.signal(Signal::SIGTERM));
+        for cell in cells {
+            let outcome = cell.finish();
+            assert_eq!(outcome.shell_status(), 128 + 15, "{outcome}");
+        }
+        assert_eq!(online(), "0-4");
+    }
+}
+
+/// A program that reaches for Linux fares as it does there.
+mod out_of_reach {
+    tacet_tests::sections!("reach.c": privileged, addresses, jumps, upper_half, own, by_call);
+}
