@@ -445,7 +445,7 @@ impl Request {
 
     /// Sends the call and waits for its answer.
     pub fn run(&mut self) -> Reply {
-        self.run_by(|nr, at, interruptible| exchange(nr, at, interruptible))
+        self.run_by(exchange)
     }
 
     /// As [`Request::run`], but the core does nothing else meanwhile: for calls of the kernel's

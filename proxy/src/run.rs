@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use shm_ipc::control::{CellState, ControlPage, Exit, PANIC_BYTES};
+use shm_ipc::control::{CellState, Exit, PANIC_BYTES};
 use shm_ipc::layout::Layout;
 use shm_ipc::region::Region;
 
@@ -58,6 +58,9 @@ pub fn run(options: &Run, say: impl FnOnce(&str) -> Result<(), Error>) -> Result
 fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |error| Error::System { what, error, advice: "see `ulimit -a`, and `--log debug` for what came before" }
 }
+
+/// How long it may take until it is noticed that a cell can't be served any more.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A cell whose kernel has been started.
 struct Cell {
@@ -216,8 +219,9 @@ impl Cell {
     fn serve_bare(self, lease: Lease) -> Result<Ended, Error> {
         let Kernel::Bare(_, held) = &self.kernel else { unreachable!("the caller has booted it so") };
         let served = self.begin().map_err(failed("serve the cell"));
-        if let Ok((_, fault)) = &served {
-            self.wait_for_end(fault);
+        if let Ok((server, _)) = &served {
+            // A fault ends the service, and with it the sender.
+            while server.ended().recv_timeout(LOOK).is_err() && !server.is_stopped() {}
         }
         let time = self.started.elapsed();
         let fault = served.map(|(server, fault)| {
@@ -236,26 +240,13 @@ impl Cell {
         Ok(Ended { verdict, pid: self.pid(), touched: None, time, region, layout })
     }
 
-    /// Waits until the kernel says that the program has ended, or the cell can't be served.
-    fn wait_for_end(&self, fault: &Mutex<Option<Fault>>) {
-        /// A core can't wake a process of Linux: whoever waits for it looks.
-        const LOOK: Duration = Duration::from_micros(500);
-        let control = Layout::control(&self.region());
-        let is_over =
-            || matches!(control.and_then(ControlPage::state), Some(CellState::Exited | CellState::Failed) | None);
-        while !is_over() && fault.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
-            thread::sleep(LOOK);
-        }
-    }
-
     /// A copy of the control area, which outlives the cell's memory.
     fn final_words(&self) -> Region {
-        let mut copy = vec![0u64; (self.layout.frames / 8) as usize + 512];
-        let bytes: Vec<u8> = {
-            let mut bytes = vec![0; self.layout.frames as usize];
-            self.region().read(0, &mut bytes);
-            bytes
-        };
+        let len = self.layout.frames as usize;
+        let mut bytes = vec![0; len];
+        // The layout lies in the region: it was made for it.
+        let _ = self.region().read(0, &mut bytes);
+        let mut copy = vec![0u64; len / 8 + 512];
         let aligned = copy.as_mut_ptr().cast::<u8>().align_offset(4096);
         let base = copy.leak().as_mut_ptr().cast::<u8>();
         // SAFETY: leaked memory with a page to spare for the alignment, used as nothing else.

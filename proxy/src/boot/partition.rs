@@ -107,8 +107,6 @@ impl Parts {
 pub struct Started {
     /// The whole memory as the proxy sees it.
     pub region: Region,
-    /// Where things are in its common part.
-    pub layout: Layout,
     /// Keeps the clocks going.
     _clock: Publisher,
 }
@@ -146,7 +144,7 @@ pub fn start(plan: &Plan<'_>, taken: &Bare) -> Result<Started, Error> {
     let publisher = Publisher::start(clock).map_err(StartError::from)?;
     describe(plan, &region, &parts, taken, root).map_err(StartError::from)?;
     start_cores(plan, &region, &parts, taken, &loaded, root)?;
-    Ok(Started { region, layout: parts.layout, _clock: publisher })
+    Ok(Started { region, _clock: publisher })
 }
 
 fn outside() -> StartError {

@@ -24,8 +24,6 @@ pub enum Use {
     Data,
     /// Registers of a device.
     Device,
-    /// Code that starts a core: executable, and gone afterwards.
-    Start,
 }
 
 impl Use {
@@ -36,7 +34,6 @@ impl Use {
                 Use::Constants => GLOBAL | NO_EXECUTE,
                 Use::Data => GLOBAL | WRITABLE | NO_EXECUTE,
                 Use::Device => GLOBAL | WRITABLE | NO_EXECUTE | UNCACHED | WRITE_THROUGH,
-                Use::Start => WRITABLE,
             }
     }
 }
@@ -82,16 +79,6 @@ impl<'m, P: Fn(usize) -> u64> Tables<'m, P> {
     /// Physical address of a table.
     pub fn address(&self, table: usize) -> u64 {
         (self.physical)(table)
-    }
-
-    /// Entries of a table.
-    pub fn entries(&self, table: usize) -> &[u64; ENTRIES] {
-        &self.memory[table]
-    }
-
-    /// Sets an entry of a table.
-    pub fn set(&mut self, table: usize, index: usize, word: u64) {
-        self.memory[table][index] = word;
     }
 
     /// Tables in use.
@@ -142,7 +129,7 @@ mod tests {
     fn walk(tables: &Tables<'_, impl Fn(usize) -> u64>, root: usize, at: u64) -> Option<u64> {
         let mut table = root;
         for shift in [39, 30, 21, 12] {
-            let word = tables.entries(table)[index_of(at, shift)];
+            let word = tables.memory[table][index_of(at, shift)];
             let address = word & 0x000f_ffff_ffff_f000;
             if word & PRESENT == 0 {
                 return None;

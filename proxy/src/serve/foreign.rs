@@ -7,7 +7,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shm_ipc::bare::USER_END;
+use shm_ipc::bare::{PROXY, USER_END};
 use shm_ipc::calls::private;
 
 use super::bare::Held;
@@ -24,7 +24,20 @@ struct Part {
     end: u64,
     /// Address of the first pinned page.
     first: u64,
+    /// Bytes that the file has from there on, in whole pages: as far as the mapping may grow.
+    reach: u64,
     pinned: Arc<Pinned>,
+    _attached: Option<Arc<Attached>>,
+}
+
+/// A segment that this process has attached besides, so that Linux counts the attachment.
+#[derive(Debug)]
+struct Attached(i64);
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let _ = host::numbers(libc::SYS_shmdt, &[self.0]);
+    }
 }
 
 /// Everything that is mapped for the program.
@@ -45,6 +58,13 @@ impl Mappings {
             [before, after].into_iter().filter(|part| part.start < part.end)
         };
         *parts = std::mem::take(&mut *parts).into_iter().flat_map(cut).collect();
+    }
+
+    /// How far the file reaches behind `at`, the start of a mapping or of a part of it.
+    fn reach(&self, at: u64) -> u64 {
+        let parts = self.lock();
+        let part = parts.iter().find(|part| (part.start..part.end).contains(&at));
+        part.map_or(0, |part| part.reach.saturating_sub(at - part.first))
     }
 
     /// Physical address of the page at `at`; 0 when there is none.
@@ -77,7 +97,8 @@ fn range(call: &Call<'_, '_>, index: usize) -> Option<(u64, u64)> {
     let (at, len) = (call.word(index), call.word(index + 1));
     let end = at.checked_add(len)?;
     let is_good = at.is_multiple_of(PAGE) && len.is_multiple_of(PAGE) && len > 0 && at >= PAGE && end <= USER_END;
-    is_good.then_some((at, len))
+    let is_ours = at < PROXY.end && PROXY.start < end;
+    (is_good && !is_ours).then_some((at, len))
 }
 
 /// Modes in which a file can be open (open(2)).
@@ -107,16 +128,18 @@ fn read(call: &mut Call<'_, '_>) -> Outcome {
     })
 }
 
-/// Bytes of a file from `offset` on, in whole pages, at most `len`.
-fn there(fd: i32, offset: u64, len: u64) -> u64 {
+/// Bytes of a file from `offset` on, in whole pages.
+fn there(fd: i32, offset: u64) -> u64 {
     let size = std::fs::metadata(format!("/proc/self/fd/{fd}")).map_or(0, |metadata| metadata.size());
-    size.saturating_sub(offset).next_multiple_of(PAGE).min(len)
+    size.saturating_sub(offset).checked_next_multiple_of(PAGE).unwrap_or(0)
 }
 
 fn map(call: &mut Call<'_, '_>, held: &Held) -> Outcome {
     let (at, len) = range(call, 2).ok_or(Errno(libc::EINVAL))?;
     let is_segment = call.word(4) == 1;
-    let bytes = if is_segment { attach(call, at, len)? } else { map_file(call, at, len)? };
+    let (reach, attached) =
+        if is_segment { (len, Some(Arc::new(attach(call, at, len)?))) } else { (map_file(call, at, len)?, None) };
+    let bytes = reach.min(len);
     let pinned = if bytes == 0 { Ok(None) } else { held.pin(at, bytes).map(Some) };
     let pinned = pinned.map_err(|error| {
         tracing::debug!("memory at {at:#x} can't be pinned: {error}");
@@ -126,7 +149,7 @@ fn map(call: &mut Call<'_, '_>, held: &Held) -> Outcome {
     })?;
     call.service.mappings.remove(at, at + len);
     if let Some(pinned) = pinned {
-        let part = Part { start: at, end: at + len, first: at, pinned: Arc::new(pinned) };
+        let part = Part { start: at, end: at + len, first: at, reach, pinned: Arc::new(pinned), _attached: attached };
         call.service.mappings.lock().push(part);
     }
     call.extra = bytes;
@@ -157,23 +180,28 @@ fn map_file(call: &Call<'_, '_>, at: u64, len: u64) -> Result<u64, Errno> {
     if mode == libc::O_WRONLY || mode == libc::O_RDONLY && !is_read_only {
         return Err(Errno(libc::EACCES));
     }
-    let bytes = there(fd, offset, len);
+    let bytes = there(fd, offset);
     // Pages are pinned for writing: of a file that is open for reading only, through a descriptor
     // of our own for a moment. What the program may do is said by the cell's page tables.
-    let writable = if mode == libc::O_RDONLY { Some(reopen(call, fd)?) } else { None };
+    let writable = if mode == libc::O_RDONLY { Some(open_own(call, &format!("/proc/self/fd/{fd}"))?) } else { None };
     let fd = writable.unwrap_or(i64::from(fd));
-    let protection = i64::from(libc::PROT_READ | libc::PROT_WRITE);
-    let flags = i64::from(libc::MAP_SHARED | libc::MAP_FIXED);
-    let mapped = host::numbers(libc::SYS_mmap, &[at as i64, len as i64, protection, flags, fd, offset as i64]);
+    let mapped = map_shared(at, len, fd, offset);
     if let Some(own) = writable {
         let _ = host::numbers(libc::SYS_close, &[own]);
     }
-    mapped.map(|_| bytes)
+    mapped.map(|()| bytes)
 }
 
-/// The file of `fd` once more, open for reading and writing, among the proxy's own descriptors.
-fn reopen(call: &Call<'_, '_>, fd: i32) -> Result<i64, Errno> {
-    let path = std::ffi::CString::new(format!("/proc/self/fd/{fd}")).unwrap_or_default();
+/// Maps a file at the program's address, for reading and writing.
+fn map_shared(at: u64, len: u64, fd: i64, offset: u64) -> Result<(), Errno> {
+    let protection = i64::from(libc::PROT_READ | libc::PROT_WRITE);
+    let flags = i64::from(libc::MAP_SHARED | libc::MAP_FIXED);
+    host::numbers(libc::SYS_mmap, &[at as i64, len as i64, protection, flags, fd, offset as i64]).map(|_| ())
+}
+
+/// A file, open for reading and writing, among the proxy's own descriptors.
+fn open_own(call: &Call<'_, '_>, path: &str) -> Result<i64, Errno> {
+    let path = std::ffi::CString::new(path).unwrap_or_default();
     let flags = Arg::number((libc::O_RDWR | libc::O_CLOEXEC) as u64);
     let here = Arg::number(libc::AT_FDCWD as u64);
     let args = [here, Arg::text(&path), flags, Arg::null(), Arg::null(), Arg::null()];
@@ -184,10 +212,16 @@ fn reopen(call: &Call<'_, '_>, fd: i32) -> Result<i64, Errno> {
     own
 }
 
-fn attach(call: &Call<'_, '_>, at: u64, len: u64) -> Result<u64, Errno> {
-    let remap = i64::from(libc::SHM_REMAP);
-    host::numbers(libc::SYS_shmat, &[i64::from(call.int(0)), at as i64, remap])?;
-    Ok(len)
+/// Maps a segment. Linux pins none that was mapped by shmat(2), but the file behind it is one of
+/// tmpfs: that is mapped at the program's address, and the segment stays attached elsewhere, which
+/// is what shmctl(2) and IPC_RMID count.
+fn attach(call: &Call<'_, '_>, at: u64, len: u64) -> Result<Attached, Errno> {
+    let attached = Attached(host::numbers(libc::SYS_shmat, &[i64::from(call.int(0)), 0, 0])?);
+    let path = format!("/proc/self/map_files/{:x}-{:x}", attached.0, attached.0 as u64 + len);
+    let file = open_own(call, &path)?;
+    let mapped = map_shared(at, len, file, 0);
+    let _ = host::numbers(libc::SYS_close, &[file]);
+    mapped.map(|()| attached)
 }
 
 fn pages(call: &Call<'_, '_>) -> Outcome {
@@ -214,12 +248,12 @@ fn remap(call: &mut Call<'_, '_>, held: &Held) -> Outcome {
     let (to, new) = range(call, 2).ok_or(Errno(libc::EINVAL))?;
     let flags = if from == to { 0 } else { libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED };
     host::numbers(libc::SYS_mremap, &[from as i64, old as i64, new as i64, i64::from(flags), to as i64])?;
+    let reach = call.service.mappings.reach(from);
     call.service.mappings.remove(from, from + old);
     call.service.mappings.remove(to, to + new);
-    // Only what was pinned before is sure to be there.
-    let bytes = old.min(new);
+    let bytes = reach.min(new);
     let pinned = held.pin(to, bytes).map_err(|_| Errno(libc::ENOMEM))?;
-    let part = Part { start: to, end: to + new, first: to, pinned: Arc::new(pinned) };
+    let part = Part { start: to, end: to + new, first: to, reach, pinned: Arc::new(pinned), _attached: None };
     call.service.mappings.lock().push(part);
     call.extra = bytes;
     Ok(0)

@@ -50,7 +50,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
-use shm_ipc::control::ControlPage;
+use shm_ipc::control::{CellState, ControlPage};
 use shm_ipc::layout::Layout;
 use shm_ipc::region::Region;
 use shm_ipc::ring::{Corrupt, Incoming, SIGINFO_BYTES};
@@ -126,9 +126,18 @@ pub(crate) struct Service {
     pool: Pool,
     stopped: AtomicBool,
     faults: Sender<Fault>,
+    ended: Sender<()>,
 }
 
 impl Service {
+    /// On bare cores nobody else learns that the program has ended.
+    fn look_for_end(&self) {
+        if matches!(self.control.state(), Some(CellState::Exited | CellState::Failed) | None) {
+            // The receiver may be gone, or know already.
+            let _ = self.ended.try_send(());
+        }
+    }
+
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
     }
@@ -155,6 +164,7 @@ impl Service {
 pub struct Server {
     service: Arc<Service>,
     faults: Receiver<Fault>,
+    ended: Receiver<()>,
 }
 
 impl Server {
@@ -162,6 +172,18 @@ impl Server {
     #[must_use]
     pub fn faults(&self) -> &Receiver<Fault> {
         &self.faults
+    }
+
+    /// Where it is said that the program has ended: for cells that Linux knows no process of.
+    #[must_use]
+    pub fn ended(&self) -> &Receiver<()> {
+        &self.ended
+    }
+
+    /// Whether no call is taken any more.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.service.is_stopped()
     }
 
     /// Brings a signal to the program: the first bytes of its `siginfo_t`. For cells that Linux
@@ -186,6 +208,7 @@ pub fn serve(cell: Cell) -> io::Result<Server> {
     let impossible = || io::Error::new(io::ErrorKind::InvalidInput, "the layout does not fit the cell's memory");
     cancel::install()?;
     let (sender, faults) = crossbeam_channel::unbounded();
+    let (end, ended) = crossbeam_channel::bounded(1);
     let control = Layout::control(&cell.region).ok_or_else(impossible)?;
     let baton = pool::Baton::new(&cell).ok_or_else(impossible)?;
     let service = Arc::new(Service {
@@ -197,11 +220,12 @@ pub fn serve(cell: Cell) -> io::Result<Server> {
         pool: Pool::default(),
         stopped: AtomicBool::new(false),
         faults: sender,
+        ended: end,
         cell,
     });
     // One to lead, one to take over without having to be created first.
     pool::hire(&service)?;
     pool::hire(&service)?;
     service.pool.put(baton);
-    Ok(Server { service, faults })
+    Ok(Server { service, faults, ended })
 }

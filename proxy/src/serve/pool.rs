@@ -291,6 +291,7 @@ impl Lead<'_> {
             }
             since = None;
             if service.cell.bare.is_some() {
+                service.look_for_end();
                 thread::sleep(NAPS[self.naps.min(NAPS.len() - 1)]);
                 self.naps += 1;
                 continue;
