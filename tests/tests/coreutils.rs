@@ -65,7 +65,9 @@ fn cat() {
 
 #[test]
 fn list_documentation() {
-    let compared = Case::new("/bin/ls").args(["-lR", "/usr/share/doc"]).assert_same();
+    let is_small = reduced(2) < 2;
+    let tree = if is_small { "/usr/lib/x86_64-linux-gnu/perl-base" } else { "/usr/share/doc" };
+    let compared = Case::new("/bin/ls").args(["-lR", tree]).assert_same();
     assert!(compared.native.stdout.len() > 10_000, "{}", compared.native);
 }
 

