@@ -297,7 +297,8 @@ fn start_cores(
         taken.start_core(index as usize, (at >> 12) as u8)?;
         wait_for(region, &parts.layout, index, *cpu)?;
     }
-    Ok(())
+    // Not when a core is silent: it may still be in them.
+    Ok(low.done()?)
 }
 
 /// Waits for a core's first word.

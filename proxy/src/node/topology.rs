@@ -5,6 +5,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use super::cpus::CpuSet;
 use super::{Unreadable, read, read_if_there};
@@ -45,7 +47,16 @@ pub struct Topology {
 impl Topology {
     /// Reads it, with details of those processors that are in `wanted`: on large machines that
     /// is most of the cost.
+    ///
+    /// Lists of processors that come or go are read anew: while one does, Linux 6.1 answers EPERM,
+    /// or the end of another list than it gave the start of.
     pub fn read(root: &Path, wanted: &CpuSet) -> Result<Self, Unreadable> {
+        const TRIES: u32 = 20;
+        let read = |_| Self::read_once(root, wanted).inspect_err(|_| thread::sleep(Duration::from_millis(2)));
+        (1..TRIES).map(read).find(Result::is_ok).unwrap_or_else(|| Self::read_once(root, wanted))
+    }
+
+    fn read_once(root: &Path, wanted: &CpuSet) -> Result<Self, Unreadable> {
         let online = list(root, "sys/devices/system/cpu/online")?;
         let numa = numa_nodes(root, &online)?;
         let cpus = wanted.and(&online).iter().map(|id| cpu(root, id, &numa)).collect::<Result<_, _>>()?;

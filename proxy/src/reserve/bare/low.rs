@@ -32,7 +32,8 @@ const MARGIN: u64 = 4;
 /// How long others may take to start their cores.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Two contiguous pages below 1 MiB.
+/// Two contiguous pages below 1 MiB. They are put back by [`LowPages::done`]; when they are just
+/// dropped, a core may still be in them, and they are put back with everything else, after the cores.
 #[derive(Debug)]
 pub struct LowPages<'b> {
     bare: &'b Bare,
@@ -68,28 +69,24 @@ impl<'b> LowPages<'b> {
         self.memory.write(offset, bytes);
     }
 
+    /// Puts back what was there. No core may be in them any more.
+    pub fn done(self) -> Result<(), Error> {
+        let own = self.bare.own();
+        let locked = own.ledger().lock()?;
+        // Made by us from the pages themselves: never damaged.
+        self.memory.write(0, &self.saved.content().unwrap_or_default());
+        own.update(&locked, |entry| {
+            if let Some(record) = &mut entry.bare {
+                record.low = None;
+            }
+        })?;
+        Ok(())
+    }
+
     /// Reads from them (for tests). Panics when that would reach beyond their end.
     #[cfg(test)]
     pub fn read(&self, offset: usize, bytes: &mut [u8]) {
         self.memory.read(offset, bytes);
-    }
-}
-
-impl Drop for LowPages<'_> {
-    fn drop(&mut self) {
-        let own = self.bare.own();
-        let locked = own.ledger().lock();
-        put_back(&self.memory, &self.saved);
-        let noted = locked.and_then(|locked| own.update(&locked, forget));
-        if let Err(error) = noted {
-            tracing::warn!("{error}");
-        }
-    }
-}
-
-fn forget(entry: &mut crate::reserve::ledger::Entry) {
-    if let Some(record) = &mut entry.bare {
-        record.low = None;
     }
 }
 
@@ -99,11 +96,6 @@ pub fn restore(root: &Path, saved: &Saved) -> Result<(), String> {
     let memory = map(root, saved.at.into(), content.len(), Access::Write).map_err(|error| error.to_string())?;
     memory.write(0, &content);
     Ok(())
-}
-
-fn put_back(memory: &Mapping, saved: &Saved) {
-    // Made by us from the pages themselves: never damaged.
-    memory.write(0, &saved.content().unwrap_or_default());
 }
 
 fn map(root: &Path, at: u64, len: usize, access: Access) -> io::Result<Mapping> {
@@ -130,7 +122,8 @@ fn turn(path: &Path) -> Result<File, Refused> {
     Ok(file)
 }
 
-/// Pages that others have not put back: none, as a rule, for we have the lock.
+/// Pages that others have not put back: none, as a rule, for we have the lock; but a start may have
+/// failed.
 fn taken(locked: &Locked) -> Result<Vec<Range<u64>>, Error> {
     let saved = |record: Record| record.low;
     let entries = locked.entries()?.into_iter();

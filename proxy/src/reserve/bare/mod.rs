@@ -199,8 +199,9 @@ impl Bare {
         self.apic.mode()
     }
 
-    /// Takes two contiguous pages below 1 MiB to start cores in. One proxy of a node can hold
-    /// them at a time; others wait. What was in them is put back on drop.
+    /// Takes two contiguous pages below 1 MiB to start cores in. One proxy of a node can hold such
+    /// pages at a time; others wait. What was in them is put back by [`LowPages::done`], or at the
+    /// end of all.
     pub fn low(&self) -> Result<LowPages<'_>, Error> {
         LowPages::take(self)
     }
@@ -300,3 +301,6 @@ fn check_permission(root: &Path) -> Result<(), Refused> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod node_tests;

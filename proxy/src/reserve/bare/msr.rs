@@ -8,8 +8,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::Refused;
+
+/// How long the driver may take from its loading to its work.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The registers of one processor.
 #[derive(Debug)]
@@ -23,6 +28,11 @@ impl Msr {
         let file = open(&path).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound if root == Path::new("/") => {
                 load_driver();
+                // Another proxy may be loading it: `modprobe` does not wait for that.
+                let start = Instant::now();
+                while !path.exists() && start.elapsed() < PATIENCE {
+                    thread::sleep(Duration::from_millis(2));
+                }
                 open(&path)
             }
             _ => Err(error),

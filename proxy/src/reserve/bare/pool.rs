@@ -22,8 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Sees to it that `pages` pages can be had.
 pub fn raise(root: &Path, numa: u32, pages: u64, record: &mut Record, note: &mut Note) -> Result<(), Error> {
-    let pool = Pool::read(root, numa).map_err(Refused::from)?;
+    // In this order: other cells touch what they were promised meanwhile, and a page that is in
+    // neither number any more is not taken for one that can be had.
     let promised = huge::promised(root).map_err(Refused::from)?;
+    let pool = Pool::read(root, numa).map_err(Refused::from)?;
     let lacking = pages.saturating_sub(pool.usable(promised));
     if lacking == 0 {
         return Ok(());
