@@ -9,6 +9,7 @@ use shm_ipc::control::{CALL_NUMBERS, CAUSES, Cause, CoreBlock};
 use shm_ipc::layout::Layout;
 use shm_ipc::region::Region;
 
+use crate::cli::Platform;
 use crate::exec::Program;
 use crate::node::Node;
 use crate::platform::Choice;
@@ -103,11 +104,13 @@ pub struct Ended<'e> {
 /// `--stats`: what each core was asked to do, by cause.
 pub fn statistics(ended: &Ended) -> String {
     let Ended { plan, pid, touched, time, region, layout } = ended;
-    let touched = touched.map_or("an unknown part".to_owned(), human);
+    let platform = if plan.offline.is_some() { Platform::Partition } else { Platform::Process };
+    // Of bare memory all is taken.
+    let memory =
+        touched.map_or(human(plan.memory), |touched| format!("{} of {} touched", human(touched), human(plan.memory)));
     let mut text = format!(
-        "tacet: cell {pid}: platform process, cores {}, memory {touched} of {} touched, {:.3} s\n",
+        "tacet: cell {pid}: platform {platform}, cores {}, memory {memory}, {:.3} s\n",
         plan.cores.cell,
-        human(plan.memory),
         time.as_secs_f64(),
     );
     let mut rows = vec![[vec!["core".to_owned()], Cause::ALL.map(|cause| cause.name().to_owned()).to_vec()].concat()];
