@@ -7,7 +7,7 @@ use core::panic::PanicInfo;
 
 use shm_ipc::boot::{self, BootInfo};
 use shm_ipc::control::{CellState, ControlPage, PANIC_BYTES};
-use shm_ipc::layout::Layout;
+use shm_ipc::layout::{Layout, PAGE};
 use shm_ipc::region::Region;
 use shm_ipc::ring::{Consumer, Producer};
 use spin::Once;
@@ -71,6 +71,19 @@ pub fn heap_bytes(layout: &Layout) -> u64 {
     share.clamp(16 << 20, 1 << 30).min(layout.frame_bytes() / 2) & !(shm_ipc::layout::LARGE_PAGE - 1)
 }
 
+/// The frames that are for the program.
+fn stock(info: &BootInfo, layout: &Layout) -> mm::Stock {
+    let heap = heap_bytes(layout);
+    let first = layout.frames + heap;
+    let [pool, pool_len] = info.pool;
+    if pool_len == 0 {
+        return mm::Stock::small(first..layout.end);
+    }
+    // The page between the two kinds keeps runs of frames from having both.
+    let small = first..pool.saturating_sub(PAGE);
+    mm::Stock { small, pool: pool..pool.saturating_add(pool_len), limit: info.frames_limit.saturating_sub(heap) }
+}
+
 /// Step 2, with a heap: platform, memory, cores.
 ///
 /// # Panics
@@ -79,7 +92,7 @@ pub fn prepare(facts: &'static Facts, platform: &'static dyn Platform) {
     platform::set(platform);
     facts.control.advance(CellState::Booting);
     let layout = &facts.layout;
-    mm::init(platform, layout.frames + heap_bytes(layout)..layout.end);
+    mm::init(platform, stock(&facts.info, layout));
     mm::set_numa_node(facts.info.numa_node);
     let cores = (0..layout.cores).map(|index| {
         let block = layout.core_block(&facts.region, index).expect("core blocks lie in the layout");

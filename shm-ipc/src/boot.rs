@@ -64,6 +64,13 @@ pub struct BootInfo {
     pub flags: u64,
     /// Offset of what a kernel on bare cores is told besides ([`crate::bare`]); 0 elsewhere.
     pub bare: u64,
+    /// Offset and length of the memory that can be mapped by whole large pages only, both multiples
+    /// of one; it ends with the layout. Zero where there is none (`process`).
+    pub pool: [u64; 2],
+    /// Descriptor of that memory, one of the proxy's own (`process`).
+    pub pool_fd: u64,
+    /// Bytes of the frames, all kinds together, that may be in use at once; `u64::MAX` for all.
+    pub frames_limit: u64,
 }
 
 /// In [`BootInfo::flags`]: ask the host for transparent large pages.
@@ -130,7 +137,10 @@ const _: () = {
     assert!(offset_of!(BootInfo, memory_fd) == 288);
     assert!(offset_of!(BootInfo, flags) == 296);
     assert!(offset_of!(BootInfo, bare) == 304);
-    assert!(size_of::<BootInfo>() == 312 && align_of::<BootInfo>() == 8);
+    assert!(offset_of!(BootInfo, pool) == 312);
+    assert!(offset_of!(BootInfo, pool_fd) == 328);
+    assert!(offset_of!(BootInfo, frames_limit) == 336);
+    assert!(size_of::<BootInfo>() == 344 && align_of::<BootInfo>() == 8);
 };
 
 #[cfg(all(test, not(loom)))]

@@ -370,6 +370,7 @@ mod tests {
             let (mut space, platform, _) = load_small(bytes);
             space.unmap_all();
             prop_assert_eq!(platform.pages(), 0);
+            platform.retire();
         }
     }
 }

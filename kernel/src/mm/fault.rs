@@ -1,6 +1,6 @@
 //! Faults on the program's memory.
 
-use shm_ipc::layout::PAGE;
+use shm_ipc::layout::{LARGE_PAGE, PAGE};
 
 use super::regions::Vma;
 use super::space::AddressSpace;
@@ -64,11 +64,15 @@ impl AddressSpace {
 
     /// Sees to it that there is a frame behind `addr` of `vma` and that it is mapped.
     fn ensure_frame(&mut self, vma: &Vma, addr: u64) -> bool {
-        if self.mapped.find(addr).is_none() {
+        let Some(run) = self.mapped.find(addr) else {
             return self.fill_at(vma, addr).is_ok();
-        }
-        // Another core was faster, or the platform failed half way through a change of
-        // protection: saying it once more is right in both cases.
-        self.platform.protect(addr / PAGE * PAGE, PAGE, vma.prot).is_ok()
+        };
+        // Another core was faster, or the platform failed half way through a change: saying it
+        // once more is right in both cases.
+        let page = if self.frames.is_pooled(run.frame) { LARGE_PAGE } else { PAGE };
+        let at = addr / page * page;
+        let frame = run.frame.wrapping_add(at).wrapping_sub(run.virt);
+        let protected = self.platform.protect(at, page, vma.prot);
+        protected.or_else(|_| self.platform.map_frames(at, frame, page, vma.prot)).is_ok()
     }
 }

@@ -3,153 +3,200 @@
 //! A *frame* is a page of the cell's memory, named by its offset there. Free frames are kept as
 //! extents, each either *clean* (never handed out since the cell began, so still zero, and on
 //! most platforms not even backed by memory yet) or *dirty* (must be cleared before a program
-//! sees it). Two orders are kept: by place, to merge neighbours, and by size, to find a fit
-//! without a search.
+//! sees it): see [`zone`](super::zone).
 //!
-//! Small requests are cut from the upper end of the smallest dirty extent that fits, large ones
-//! from the lower end of a clean one, aligned for large pages: so the two don't break up each
-//! other's room. Where untouched frames cost the node memory, large ones prefer dirty extents
-//! too ([`Frames::reusing`]): a program that maps and unmaps again and again does not grow.
+//! Part of the memory may come from Linux's pool of huge pages. Its frames can only be mapped,
+//! protected and unmapped in whole large pages, so they lie in a zone of their own, from which
+//! only what is aligned and whole is taken; the ends of a range, and all that is small, come from
+//! the other zone. What both have may be more than the cell may use at once: the small zone is as
+//! large as it can be, so that memory that was promised can be had in either shape.
 //!
 //! A frame whose address a forwarded call holds is *pinned*. If it is freed meanwhile it is
 //! parked, and nobody gets it before the call has come back.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use shm_ipc::layout::{LARGE_PAGE, PAGE};
 
-/// Contiguous frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
-    /// Offset of the first.
-    pub frame: u64,
-    /// Bytes.
-    pub len: u64,
-    /// Whether they still are as the cell found them: zero.
-    pub clean: bool,
+pub use super::zone::Extent;
+use super::zone::Zone;
+
+/// The frames that a cell has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stock {
+    /// Those that can be mapped page by page.
+    pub small: Range<u64>,
+    /// Those that can be mapped by whole large pages only: behind the others, and not next to
+    /// them, so that no run of frames has both. Empty where there are none.
+    pub pool: Range<u64>,
+    /// Bytes that may be in use at once.
+    pub limit: u64,
 }
 
-impl Extent {
-    /// Offset behind the last frame.
+impl Stock {
+    /// All of `range`, page by page.
     #[must_use]
-    pub fn end(&self) -> u64 {
-        self.frame + self.len
-    }
-
-    fn size_key(&self) -> (bool, u64, u64) {
-        (self.clean, self.len, self.frame)
-    }
-
-    /// The lowest place for `len` bytes within the extent that is `phase` past a multiple of
-    /// `unit`.
-    fn fit(&self, len: u64, unit: u64, phase: u64) -> Option<u64> {
-        let ahead = (phase % unit + unit - self.frame % unit) % unit;
-        let start = self.frame.checked_add(ahead)?;
-        (start.checked_add(len)? <= self.end()).then_some(start)
+    pub fn small(range: Range<u64>) -> Self {
+        Stock { limit: range.end.saturating_sub(range.start), pool: range.end..range.end, small: range }
     }
 }
 
 /// The free frames of a cell.
 #[derive(Debug)]
 pub struct Frames {
-    total: u64,
-    free_bytes: u64,
-    free: BTreeMap<u64, Extent>,
-    by_size: BTreeSet<(bool, u64, u64)>,
+    /// Bytes that may be in use at once, and are.
+    limit: u64,
+    used: u64,
+    small: Zone,
+    pool: Zone,
+    pool_range: Range<u64>,
     pins: Vec<Range<u64>>,
     parked: Vec<Range<u64>>,
-    /// Large requests prefer frames that were used before.
-    reuse: bool,
+}
+
+/// The whole large pages of `range`, which may be none.
+fn whole_large(range: Range<u64>) -> Range<u64> {
+    let start = range.start.next_multiple_of(LARGE_PAGE);
+    start..(range.end / LARGE_PAGE * LARGE_PAGE).max(start)
 }
 
 impl Frames {
-    /// All of `range` is free and clean. Incomplete pages at its ends are not used.
+    /// All of the stock is free and clean. Incomplete pages at its ends are not used.
     #[must_use]
-    pub fn new(range: Range<u64>) -> Self {
-        let start = range.start.next_multiple_of(PAGE);
-        let len = (range.end / PAGE * PAGE).saturating_sub(start);
-        let mut frames = Frames {
-            total: len,
-            free_bytes: 0,
-            free: BTreeMap::new(),
-            by_size: BTreeSet::new(),
-            pins: Vec::new(),
-            parked: Vec::new(),
-            reuse: false,
-        };
-        if len > 0 {
-            frames.put(Extent { frame: start, len, clean: true });
-        }
-        frames
+    pub fn new(stock: Stock) -> Self {
+        let start = stock.small.start.next_multiple_of(PAGE);
+        let small = start..(stock.small.end / PAGE * PAGE).max(start);
+        let pool_range = whole_large(stock.pool);
+        let (small, pool) = (Zone::new(small), Zone::new(pool_range.clone()));
+        let limit = (stock.limit / PAGE * PAGE).min(small.free_bytes() + pool.free_bytes());
+        Frames { limit, used: 0, small, pool, pool_range, pins: Vec::new(), parked: Vec::new() }
     }
 
-    /// From here on large requests take used frames before untouched ones: right where an
-    /// untouched frame costs the node memory, although the used one must be cleared.
+    /// From here on large requests take used frames before untouched ones, see
+    /// [`Zone::reusing`]. Not those of the pool: they have been set apart already.
     #[must_use]
     pub fn reusing(self) -> Self {
-        Frames { reuse: true, ..self }
+        Frames { small: self.small.reusing(), ..self }
     }
 
-    /// Bytes of all frames, free or not.
+    /// Bytes of all frames that may be in use, those that are included.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.total
+        self.limit
     }
 
-    /// Bytes that can be allocated now.
+    /// Bytes that may still be taken, if they can be had in the shape that is wanted
+    /// ([`Frames::fits`]).
     #[must_use]
     pub fn free_bytes(&self) -> u64 {
-        self.free_bytes
+        self.limit.saturating_sub(self.used)
     }
 
-    /// Takes `len` bytes of frames to be mapped at `virt`, in as few extents as possible and
-    /// placed for large pages when `len` allows. `near` is where they would join what is mapped
-    /// beside them. `None`, with nothing taken, when there are too few.
+    /// Whether [`Frames::allocate`] has `len` bytes for `virt`.
+    #[must_use]
+    pub fn fits(&self, len: u64, virt: u64) -> bool {
+        len <= self.free_bytes() && len - self.pool_part(len, virt).1 <= self.small.free_bytes()
+    }
+
+    /// Takes `len` bytes of frames to be mapped at `virt`, in as few extents as possible: whole
+    /// large pages from the pool while it has some, the rest as [`Zone::allocate`] does. `near`
+    /// is where they would join what is mapped beside them. `None`, with nothing taken, when
+    /// there are too few.
     #[must_use]
     pub fn allocate(&mut self, len: u64, virt: u64, near: Option<u64>) -> Option<Vec<Extent>> {
-        if len > self.free_bytes {
+        if !self.fits(len, virt) {
             return None;
         }
-        let large = len >= LARGE_PAGE;
-        if let Some(start) = near
-            && (!large || start % LARGE_PAGE == virt % LARGE_PAGE)
-            && let Some(extents) = self.take(start, len)
-        {
-            return Some(extents);
+        let (head, pooled) = self.pool_part(len, virt);
+        let mut extents = Vec::new();
+        let mut done = 0;
+        for (len, from_pool) in [(head, false), (pooled, true), (len - head - pooled, false)] {
+            if len > 0 {
+                let zone = if from_pool { &mut self.pool } else { &mut self.small };
+                extents.extend(zone.allocate(len, virt + done, near.map(|near| near + done))?);
+                done += len;
+            }
         }
-        let whole = if large { self.take_large(len, virt) } else { self.take_small(len) };
-        Some(match whole {
-            Some(extent) => vec![extent],
-            None => self.take_pieces(len, virt),
-        })
+        self.used += len;
+        Some(extents)
     }
 
-    /// Takes `len` contiguous bytes, `phase` past a multiple of `unit`.
+    /// Which part of `len` bytes at `virt` comes from the pool: bytes before it, bytes of it.
+    fn pool_part(&self, len: u64, virt: u64) -> (u64, u64) {
+        let whole = whole_large(virt..virt + len);
+        let pooled = (whole.end - whole.start).min(self.pool.free_bytes());
+        if pooled == 0 { (len, 0) } else { (whole.start - virt, pooled) }
+    }
+
+    /// Takes `len` bytes that can be mapped page by page at `virt`, to put the contents of a
+    /// large page of the pool there. That one is given back at once, so for a moment more may
+    /// be in use than should.
+    #[must_use]
+    pub fn allocate_for_pooled(&mut self, len: u64, virt: u64) -> Option<Vec<Extent>> {
+        let extents = self.small.allocate(len, virt, None)?;
+        self.used += len;
+        Some(extents)
+    }
+
+    /// Takes `len` contiguous bytes that can be mapped page by page, `phase` past a multiple of
+    /// `unit`.
     #[must_use]
     pub fn allocate_contiguous(&mut self, len: u64, unit: u64, phase: u64) -> Option<Extent> {
-        self.take_fit(len, unit.max(PAGE), phase, [false, true])
+        if len > self.free_bytes() {
+            return None;
+        }
+        let extent = self.small.allocate_contiguous(len, unit, phase)?;
+        self.used += len;
+        Some(extent)
     }
 
-    /// Gives frames back. Those that are pinned become free when they are unpinned.
+    /// Whether a frame can be mapped as part of a large page only.
+    #[must_use]
+    pub fn is_pooled(&self, frame: u64) -> bool {
+        self.pool_range.contains(&frame)
+    }
+
+    /// Whether a forwarded call holds any of these frames.
+    #[must_use]
+    pub fn is_pinned(&self, frames: Range<u64>) -> bool {
+        self.pins.iter().any(|pin| pin.start < frames.end && frames.start < pin.end)
+    }
+
+    /// Gives frames back. Those that are pinned become free when they are unpinned, and so does
+    /// all of a large page of the pool of which a part is.
     pub fn free(&mut self, frame: u64, len: u64) {
         let (mut at, end) = (frame, frame + len);
         while at < end {
-            let pin = self.pins.iter().filter(|pin| pin.end > at && pin.start < end).min_by_key(|pin| pin.start);
-            let Some(pin) = pin.cloned() else {
-                self.put_dirty(at, end - at);
+            let held = self.pins.iter().map(|pin| self.held(pin));
+            let pin = held.filter(|pin| pin.end > at && pin.start < end).min_by_key(|pin| pin.start);
+            let Some(pin) = pin else {
+                self.put(at, end - at);
                 return;
             };
             if pin.start > at {
-                self.put_dirty(at, pin.start - at);
+                self.put(at, pin.start - at);
                 at = pin.start;
             }
             let stop = pin.end.min(end);
             self.parked.push(at..stop);
             at = stop;
         }
+    }
+
+    /// What can't be given away because of a pin.
+    fn held(&self, pin: &Range<u64>) -> Range<u64> {
+        if self.is_pooled(pin.start) {
+            pin.start / LARGE_PAGE * LARGE_PAGE..pin.end.next_multiple_of(LARGE_PAGE)
+        } else {
+            pin.clone()
+        }
+    }
+
+    fn put(&mut self, frame: u64, len: u64) {
+        let zone = if self.is_pooled(frame) { &mut self.pool } else { &mut self.small };
+        zone.put_dirty(frame, len);
+        self.used -= len;
     }
 
     /// Holds frames for a forwarded call: until [`Frames::unpin`] nobody else gets them.
@@ -169,117 +216,19 @@ impl Frames {
     /// Free extents in order, for tests.
     #[cfg(test)]
     pub fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
-        self.free.values().copied()
+        self.small.extents().chain(self.pool.extents())
+    }
+
+    /// Bytes that are free in each zone, for tests.
+    #[cfg(test)]
+    pub fn zones(&self) -> (u64, u64) {
+        (self.small.free_bytes(), self.pool.free_bytes())
     }
 
     /// Bytes parked until their pins go, for tests.
     #[cfg(test)]
     pub fn parked_bytes(&self) -> u64 {
         self.parked.iter().map(|range| range.end - range.start).sum()
-    }
-
-    fn take_small(&mut self, len: u64) -> Option<Extent> {
-        let found = [false, true]
-            .into_iter()
-            .find_map(|clean| self.by_size.range((clean, len, 0)..=(clean, u64::MAX, u64::MAX)).next().copied());
-        let (_, found_len, frame) = found?;
-        Some(self.carve(frame, frame + found_len - len, len))
-    }
-
-    fn take_large(&mut self, len: u64, virt: u64) -> Option<Extent> {
-        self.take_fit(len, LARGE_PAGE, virt % LARGE_PAGE, [!self.reuse, self.reuse])
-    }
-
-    fn take_fit(&mut self, len: u64, unit: u64, phase: u64, order: [bool; 2]) -> Option<Extent> {
-        let (extent, start) = order.into_iter().find_map(|clean| {
-            let fitting = self.by_size.range((clean, len, 0)..=(clean, u64::MAX, u64::MAX));
-            fitting
-                .map(|&(clean, len, frame)| Extent { frame, len, clean })
-                .find_map(|extent| Some((extent, extent.fit(len, unit, phase)?)))
-        })?;
-        Some(self.carve(extent.frame, start, len))
-    }
-
-    /// `len` bytes, no more than are free, from the largest extents there are.
-    fn take_pieces(&mut self, len: u64, virt: u64) -> Vec<Extent> {
-        let mut pieces = Vec::new();
-        let mut done = 0;
-        while done < len {
-            let Some(largest) = self.largest() else { break };
-            let start = match largest.fit(LARGE_PAGE, LARGE_PAGE, (virt + done) % LARGE_PAGE) {
-                Some(aligned) if len - done >= LARGE_PAGE => aligned,
-                _ => largest.frame,
-            };
-            let piece = self.carve(largest.frame, start, (len - done).min(largest.end() - start));
-            done += piece.len;
-            pieces.push(piece);
-        }
-        pieces
-    }
-
-    fn largest(&self) -> Option<Extent> {
-        let last = |clean| self.by_size.range((clean, 0, 0)..=(clean, u64::MAX, u64::MAX)).next_back();
-        let &(clean, len, frame) = [last(true), last(false)].into_iter().flatten().max_by_key(|(_, len, _)| *len)?;
-        Some(Extent { frame, len, clean })
-    }
-
-    /// Takes exactly these frames if all of them are free.
-    fn take(&mut self, start: u64, len: u64) -> Option<Vec<Extent>> {
-        let end = start.checked_add(len)?;
-        let mut parts = Vec::new();
-        let mut at = start;
-        while at < end {
-            let (_, extent) = self.free.range(..=at).next_back()?;
-            if extent.end() <= at {
-                return None;
-            }
-            let stop = extent.end().min(end);
-            parts.push((extent.frame, at, stop - at));
-            at = stop;
-        }
-        Some(parts.into_iter().map(|(extent, at, len)| self.carve(extent, at, len)).collect())
-    }
-
-    /// Takes `start .. start + len` out of the free extent that begins at `extent`.
-    fn carve(&mut self, extent: u64, start: u64, len: u64) -> Extent {
-        let taken = Extent { frame: start, len, clean: false };
-        let Some(whole) = self.remove(extent) else { return taken };
-        if start > whole.frame {
-            self.put(Extent { len: start - whole.frame, ..whole });
-        }
-        if taken.end() < whole.end() {
-            self.put(Extent { frame: taken.end(), len: whole.end() - taken.end(), ..whole });
-        }
-        Extent { clean: whole.clean, ..taken }
-    }
-
-    fn put_dirty(&mut self, frame: u64, len: u64) {
-        let mut extent = Extent { frame, len, clean: false };
-        let before = self.free.range(..frame).next_back().map(|(_, before)| *before);
-        if let Some(before) = before.filter(|before| !before.clean && before.end() == frame) {
-            self.remove(before.frame);
-            extent.frame = before.frame;
-            extent.len += before.len;
-        }
-        let after = self.free.get(&extent.end()).copied();
-        if let Some(after) = after.filter(|after| !after.clean) {
-            self.remove(after.frame);
-            extent.len += after.len;
-        }
-        self.put(extent);
-    }
-
-    fn put(&mut self, extent: Extent) {
-        self.free.insert(extent.frame, extent);
-        self.by_size.insert(extent.size_key());
-        self.free_bytes += extent.len;
-    }
-
-    fn remove(&mut self, frame: u64) -> Option<Extent> {
-        let extent = self.free.remove(&frame)?;
-        self.by_size.remove(&extent.size_key());
-        self.free_bytes -= extent.len;
-        Some(extent)
     }
 }
 
@@ -289,9 +238,10 @@ mod reuse_tests {
 
     #[test]
     fn used_frames_come_first_where_untouched_ones_cost() {
-        for (frames, expected) in
-            [(Frames::new(0..16 * LARGE_PAGE), false), (Frames::new(0..16 * LARGE_PAGE).reusing(), true)]
-        {
+        for (frames, expected) in [
+            (Frames::new(Stock::small(0..16 * LARGE_PAGE)), false),
+            (Frames::new(Stock::small(0..16 * LARGE_PAGE)).reusing(), true),
+        ] {
             let mut frames = frames;
             let first = frames.allocate(2 * LARGE_PAGE, 0, None).expect("there is room")[0];
             frames.free(first.frame, first.len);

@@ -6,7 +6,7 @@
 //! populate     which frames a region gets, and when     copies   of files, where those can't be mapped
 //! regions      what the program has mapped (VMAs)       policy   what mbind said about it
 //! translation  which frames lie behind which addresses
-//! frames       which frames are free
+//! frames       which frames are free    zone   kept as extents    cut   those that come as large pages
 //! ```
 //!
 //! One lock guards all of it: [`space`]. Nobody touches program memory while holding it, since
@@ -14,6 +14,7 @@
 
 mod advise;
 mod copies;
+mod cut;
 mod fault;
 mod frames;
 mod pieces;
@@ -27,6 +28,7 @@ mod space;
 pub mod tests;
 mod translation;
 pub mod user;
+mod zone;
 
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +37,7 @@ use shm_ipc::layout::PAGE;
 use spin::{Mutex, MutexGuard, Once};
 
 pub use fault::{Access, Fault};
-pub use frames::{Extent, Frames};
+pub use frames::{Extent, Frames, Stock};
 pub use pieces::Piece;
 pub use regions::{Kind, Vma};
 pub use space::{AddressSpace, MapRequest};
@@ -46,11 +48,10 @@ static SPACE: Once<Mutex<AddressSpace>> = Once::new();
 static USER_RANGE: Once<Range<u64>> = Once::new();
 static NUMA_NODE: AtomicU64 = AtomicU64::new(0);
 
-/// Starts with an empty address space over `frames`, offsets into the cell's memory. Later
-/// calls change nothing.
-pub fn init(platform: &'static dyn Platform, frames: Range<u64>) {
+/// Starts with an empty address space over `stock`. Later calls change nothing.
+pub fn init(platform: &'static dyn Platform, stock: Stock) {
     USER_RANGE.call_once(|| platform.user_range());
-    SPACE.call_once(|| Mutex::new(AddressSpace::new(platform, frames)));
+    SPACE.call_once(|| Mutex::new(AddressSpace::new(platform, stock)));
 }
 
 /// The program's address space.

@@ -80,11 +80,20 @@ impl AddressSpace {
         let range = start.max(vma.start)..start.saturating_add(block).min(vma.end);
         let hole = self.mapped.hole_around(addr, range);
         let near = self.mapped.frame_beside(&hole);
-        if self.populate(hole.clone(), vma.prot, near).is_ok() {
+        if self.populate(hole.clone(), vma.prot, near).is_ok() || self.fill_large(vma, addr) {
             return Ok(());
         }
         let page = addr / PAGE * PAGE;
         self.populate(page..page + PAGE, vma.prot, None)
+    }
+
+    /// Gives all of the large page around `addr` its frames, if nothing else is there: what may
+    /// be left is large pages only.
+    fn fill_large(&mut self, vma: &Vma, addr: u64) -> bool {
+        let start = addr / LARGE_PAGE * LARGE_PAGE;
+        let range = start..start.saturating_add(LARGE_PAGE);
+        let is_free = range.start >= vma.start && range.end <= vma.end && self.mapped.filled(range.clone(), PAGE) == 0;
+        is_free && self.populate(range, vma.prot, None).is_ok()
     }
 
     /// Gives what the program may touch in `range` its frames. `false` when there were not
@@ -106,7 +115,8 @@ impl AddressSpace {
     /// Makes private anonymous memory zero again. What is worth it is given back and filled
     /// when it is touched.
     pub(super) fn forget(&mut self, range: Range<u64>) {
-        if range.end - range.start >= LARGE_PAGE {
+        // Where large pages can't be cut, they are cleared.
+        if range.end - range.start >= LARGE_PAGE && self.cut_out(range.clone()).is_ok() {
             self.drop_frames(range);
         } else {
             for run in self.mapped.within(range) {
@@ -137,7 +147,7 @@ impl AddressSpace {
 }
 
 /// The extents as they lie behind addresses from `virt` on, those that follow each other as one.
-fn joined(extents: &[Extent], virt: u64) -> Vec<Run> {
+pub(super) fn joined(extents: &[Extent], virt: u64) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::with_capacity(extents.len());
     let mut at = virt;
     for extent in extents {

@@ -50,6 +50,7 @@ impl AddressSpace {
             return Ok(());
         }
         if vma.kind.has_frames() {
+            self.cut(vma.range())?;
             for span in self.mapped.spans(vma.range()) {
                 self.platform.protect(span.start, span.end - span.start, prot)?;
             }

@@ -64,10 +64,12 @@ impl AddressSpace {
         if old_len > new_len {
             let kept = resizable(&vma, addr, new_len)?;
             self.munmap(addr + new_len, old_len - new_len)?;
+            self.cut_out(to..end)?;
             self.release(to..end, false);
             return self.relocate(&kept, to, new_len);
         }
         let vma = resizable(&vma, addr, old_len)?;
+        self.cut_out(to..end)?;
         self.release(to..end, false);
         self.relocate(&vma, to, new_len)
     }
@@ -95,6 +97,11 @@ impl AddressSpace {
             self.regions.remove(vma.range());
             self.regions.insert(Vma { start: to, end: to + new_len, ..*vma });
             return Ok(to);
+        }
+        if to % LARGE_PAGE == from % LARGE_PAGE {
+            self.cut(vma.range())?;
+        } else {
+            self.cut_all(vma.range())?;
         }
         let kind = match vma.kind {
             Kind::Heap => Kind::Anon { lazy: false },
@@ -130,7 +137,7 @@ impl AddressSpace {
         if filled && len > self.frames.total() {
             return Err(Errno::ENOMEM);
         }
-        if filled && !vma.prot.is_empty() && len <= self.frames.free_bytes() {
+        if filled && !vma.prot.is_empty() && self.frames.fits(len, range.start) {
             let near = near.or_else(|| self.mapped.frame_beside(&range));
             self.populate(range.clone(), vma.prot, near)?;
         }

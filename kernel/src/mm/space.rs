@@ -15,7 +15,7 @@ use core::ops::Range;
 use shm_ipc::layout::{LARGE_PAGE, PAGE};
 use shm_ipc::region::Region;
 
-use super::frames::Frames;
+use super::frames::{Frames, Stock};
 use super::policy::Policy;
 use super::regions::{Kind, Regions, Vma};
 use super::translation::Translation;
@@ -80,11 +80,11 @@ pub struct AddressSpace {
 }
 
 impl AddressSpace {
-    /// An empty address space over `frames`.
+    /// An empty address space over `stock`.
     #[must_use]
-    pub fn new(platform: &'static dyn Platform, frames: Range<u64>) -> Self {
+    pub fn new(platform: &'static dyn Platform, stock: Stock) -> Self {
         let range = platform.user_range();
-        let frames = Frames::new(frames);
+        let frames = Frames::new(stock);
         AddressSpace {
             platform,
             window: platform.region(),
@@ -159,6 +159,7 @@ impl AddressSpace {
             return Err(Errno::EINVAL);
         }
         self.check_mappings()?;
+        self.cut_out(addr..end)?;
         self.release(addr..end, false);
         Ok(0)
     }
@@ -185,6 +186,9 @@ impl AddressSpace {
             return self.heap.end;
         }
         if new < old {
+            if self.cut_out(new..old).is_err() {
+                return self.heap.end;
+            }
             self.release(new..old, false);
         } else if new > old {
             let room = self.is_free(old..new) && new - old <= self.frames.total();
@@ -233,10 +237,11 @@ impl AddressSpace {
     /// `ENOMEM` when the platform can't map.
     pub fn map_anon(&mut self, at: u64, len: u64, prot: Prot, kind: Kind) -> Result<(), Errno> {
         let range = at..at + len;
-        let fits = |space: &Self| space.frames.free_bytes() >= len;
+        let fits = |space: &Self| space.frames.fits(len, at);
         let wanted = !kind.is_lazy() && !prot.is_empty();
         // Pages of Linux may stay until frames take their place; frames may not, as they are
         // free from here on.
+        self.cut_out(range.clone())?;
         self.release(range.clone(), wanted && fits(self));
         self.regions.insert(Vma { start: at, end: at + len, prot, kind, policy: Policy::DEFAULT });
         if wanted && fits(self) {
@@ -263,6 +268,7 @@ impl AddressSpace {
         offset: u64,
         sharing: Sharing,
     ) -> Result<(), Errno> {
+        self.cut(at..at + len)?;
         if sharing == Sharing::Private && !self.platform.maps_private_files() {
             return self.map_copy(at, len, prot, fd, offset);
         }
@@ -284,6 +290,7 @@ impl AddressSpace {
         if at < self.range.start || !replace && !self.regions.is_free(at..end) {
             return Err(Errno::EINVAL);
         }
+        self.cut(at..end)?;
         self.platform.map_segment(at, len, shmid, !prot.contains(Prot::WRITE))?;
         if prot.contains(Prot::EXEC) {
             self.platform.protect(at, len, prot).inspect_err(|_| self.platform.unmap(at, len))?;

@@ -72,7 +72,8 @@ pub trait Platform: Sync {
     fn maps_private_files(&self) -> bool;
 
     /// Reads up to `len` bytes at `offset` of a file that the program (or the proxy for it) has
-    /// open into frames from `frame` on. Gives how many there were: fewer at the file's end.
+    /// open into frames from `frame` on. Gives how many there were: fewer at the file's end. It is
+    /// called under the lock of the address space: it may wait for Linux, but not for that lock.
     ///
     /// # Errors
     /// As mmap(2) for a file that can't be mapped for reading, else as pread(2).

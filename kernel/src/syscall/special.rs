@@ -8,7 +8,7 @@ use super::marshal::{build, iovecs, read_iovecs};
 use super::{named, signals};
 use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
-use crate::mm::{self, Access, user};
+use crate::mm::{self, Access, Piece, user};
 use crate::sched::signal;
 use crate::{platform, sched};
 
@@ -137,25 +137,44 @@ fn process_vm(row: &'static Call, args: [u64; 6]) -> SysResult {
     }
     let write = row.nr == PROCESS_VM_WRITEV;
     let pieces = read_iovecs(local, local_count)?;
-    if is_accessible(&pieces, if write { Access::Read } else { Access::Write }) {
-        let remote = read_pairs(remote, remote_count)?;
-        if let Some(result) = platform::get().copy_peer(write, pid, &pieces, &remote) {
-            return result;
-        }
+    let remote_pairs = read_pairs(remote, remote_count)?;
+    if let Some(_held) = hold(&pieces, if write { Access::Read } else { Access::Write })
+        && let Some(result) = platform::get().copy_peer(write, pid, &pieces, &remote_pairs)
+    {
+        return result;
     }
     let mut request = build(row, args)?;
     request.structure(3, remote, 16 * remote_count, Direction::In)?;
     request.run().result
 }
 
-/// Whether the program may access all of the pieces; those that are filled on demand are.
-fn is_accessible(pieces: &[[u64; 2]], access: Access) -> bool {
-    let mut space = mm::space();
+/// Frames that stay where they are for as long as this lives.
+struct Held(Vec<Piece>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for piece in &self.0 {
+            if let Piece::Frames { frame, len } = *piece {
+                mm::unpin(frame, len);
+            }
+        }
+    }
+}
+
+/// Holds the memory behind the pieces, if the program may access all of them; what is filled on
+/// demand is filled. `None` otherwise.
+fn hold(pieces: &[[u64; 2]], access: Access) -> Option<Held> {
     let mut parts = Vec::new();
-    pieces.iter().all(|&[at, len]| {
-        parts.clear();
-        space.pieces(at, len, access, &mut parts) == len
-    })
+    let mut space = mm::space();
+    if !pieces.iter().all(|&[at, len]| space.pieces(at, len, access, &mut parts) == len) {
+        return None;
+    }
+    for piece in &parts {
+        if let Piece::Frames { frame, len } = *piece {
+            space.pin(frame, len);
+        }
+    }
+    Some(Held(parts))
 }
 
 /// Addresses and lengths that mean something to another process only.

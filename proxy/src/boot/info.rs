@@ -114,6 +114,9 @@ fn boot_info(plan: &Plan<'_>, strings_len: u64) -> io::Result<BootInfo> {
         memory_fd: 0,
         flags: if plan.name_unsupported { FLAG_NAME_UNSUPPORTED } else { 0 },
         bare: 0,
+        pool: [0; 2],
+        pool_fd: 0,
+        frames_limit: u64::MAX,
     })
 }
 

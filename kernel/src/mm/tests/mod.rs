@@ -5,6 +5,7 @@ mod errors;
 mod model;
 mod parts;
 pub mod platform;
+mod pool;
 mod user;
 
 use core::ops::Range;
@@ -12,6 +13,7 @@ use core::ops::Range;
 use shm_ipc::layout::{LARGE_PAGE, PAGE};
 
 use self::platform::TestPlatform;
+use super::frames::Stock;
 use super::space::{AddressSpace, MapRequest};
 use crate::abi::{Errno, linux};
 use crate::platform::Prot;
@@ -22,13 +24,23 @@ pub const FRAMES: u64 = 8 << 20;
 /// An address space over [`FRAMES`] and the platform below it.
 pub fn fresh() -> (AddressSpace, &'static TestPlatform) {
     let platform = TestPlatform::leaked(LARGE_PAGE + FRAMES);
-    (AddressSpace::new(platform, LARGE_PAGE..LARGE_PAGE + FRAMES), platform)
+    (AddressSpace::new(platform, Stock::small(LARGE_PAGE..LARGE_PAGE + FRAMES)), platform)
 }
 
 /// The same over a platform that reads private mappings of files from `file`.
 pub fn fresh_reading(file: Vec<u8>) -> (AddressSpace, &'static TestPlatform) {
     let platform = TestPlatform::reading(LARGE_PAGE + FRAMES, file);
-    (AddressSpace::new(platform, LARGE_PAGE..LARGE_PAGE + FRAMES), platform)
+    (AddressSpace::new(platform, Stock::small(LARGE_PAGE..LARGE_PAGE + FRAMES)), platform)
+}
+
+/// The same, with `small` bytes of frames for small pages and `pool` bytes that can be mapped by
+/// whole large pages only, of which [`FRAMES`] may be in use together.
+pub fn fresh_pooled(small: u64, pool: u64) -> (AddressSpace, &'static TestPlatform) {
+    let first = LARGE_PAGE + small;
+    let pool = first..first + pool;
+    let platform = TestPlatform::pooled(pool.end, pool.clone());
+    let stock = Stock { small: LARGE_PAGE..first - PAGE, pool, limit: FRAMES };
+    (AddressSpace::new(platform, stock), platform)
 }
 
 /// Bytes of a file, no two pages of which are the same.

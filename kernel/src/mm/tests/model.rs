@@ -3,21 +3,22 @@
 //! Random calls go to both. The model knows nothing of regions, extents or laziness; it says
 //! what each page is, what it holds, and which error Linux would give. After every call the
 //! two must agree, the platform must have mapped what they say, and no frame may have two
-//! owners or none. All of it on a platform that maps private files and on one that reads them.
+//! owners or none. All of it on a platform that maps private files, on one that reads them, and
+//! on one part of whose memory can't be mapped page by page.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use shm_ipc::layout::PAGE;
+use shm_ipc::layout::{LARGE_PAGE, PAGE};
 
-use super::platform::{TestPlatform, USER};
-use super::{FRAMES, check_books, file_bytes, fresh, fresh_reading, page_bytes, word};
+use super::platform::TestPlatform;
+use super::{FRAMES, check_books, file_bytes, fresh, fresh_pooled, fresh_reading, page_bytes, word};
 use crate::abi::{Errno, SysResult, linux};
 use crate::mm::{Access, AddressSpace, Fault, Kind, MapRequest, Piece};
 use crate::platform::Prot;
 
-/// Where calls with an address of their own go.
-const BASE: u64 = USER.start + (32 << 20);
+/// Where calls with an address of their own go: a large page begins soon behind it.
+const BASE: u64 = (32 << 20) - 16 * PAGE;
 /// Pages there.
 const PAGES: u64 = 1100;
 /// Where the heap begins, in the midst of them.
@@ -203,6 +204,17 @@ fn request(at: Option<u64>, count: u64, prot: u32, flavour: Flavour, replace: bo
     }
 }
 
+/// What kind of platform is below.
+#[derive(Debug, Clone, Copy)]
+enum Below {
+    /// One that maps private files.
+    Maps,
+    /// One that reads them: all have so many bytes.
+    Reads(u64),
+    /// One with so many bytes for small pages, and so many that are large pages for good.
+    Pools(u64, u64),
+}
+
 /// Both, and what is below the real one.
 struct Pair {
     space: AddressSpace,
@@ -210,14 +222,26 @@ struct Pair {
     model: Model,
 }
 
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.platform.retire();
+    }
+}
+
 impl Pair {
-    /// Over a platform that reads private mappings from a file of `file_len` bytes, or one that
-    /// maps them.
-    fn new(file_len: Option<u64>) -> Self {
-        let file = file_len.map(file_bytes);
-        let (mut space, platform) = file.clone().map_or_else(fresh, fresh_reading);
+    fn new(kind: Below) -> Self {
+        let (file, (mut space, platform)) = match kind {
+            Below::Maps => (None, fresh()),
+            Below::Reads(len) => (Some(file_bytes(len)), fresh_reading(file_bytes(len))),
+            Below::Pools(small, pool) => (None, fresh_pooled(small, pool)),
+        };
         space.set_heap(HEAP);
-        Pair { space, platform, model: Model { file, heap_end: HEAP, ..Model::default() } }
+        let mut pair = Pair { space, platform, model: Model { file, heap_end: HEAP, ..Model::default() } };
+        if matches!(kind, Below::Pools(..)) {
+            // Large pages from the start: calls of their own rarely map whole ones.
+            pair.map(Some(BASE), 600, 3, Flavour::Private, true);
+        }
+        pair
     }
 
     fn run(&mut self, op: Op) {
@@ -530,7 +554,7 @@ impl Pair {
 
 fn op() -> impl Strategy<Value = Op> {
     let page = || prop_oneof![3 => 0u64..40, 1 => 0..PAGES, 1 => 690u64..720];
-    let count = || prop_oneof![6 => 1u64..20, 1 => 500u64..1000];
+    let count = || prop_oneof![6 => 1u64..20, 2 => 500u64..1000];
     let prot = || prop_oneof![4 => Just(3u32), 1 => 0u32..8];
     let flavour = prop_oneof![
         5 => Just(Flavour::Private),
@@ -558,11 +582,23 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// How long the file is, where it is read: it ends in the midst of mappings, with a page, with
-/// a page that is not full, and beyond a block.
-fn file_len() -> impl Strategy<Value = Option<u64>> {
+/// What may be below. A file that is read ends in the midst of mappings, with a page, with a page
+/// that is not full, and beyond a block. Small pages for all memory that may be used make that
+/// no call fails for want of them.
+fn below() -> impl Strategy<Value = Below> {
     let lens = vec![OFFSET + 10 * PAGE, OFFSET + 14 * PAGE + 100, OFFSET + 700 * PAGE - 1];
-    prop::option::of(prop::sample::select(lens))
+    let pools = vec![LARGE_PAGE, FRAMES];
+    prop_oneof![
+        1 => Just(Below::Maps),
+        1 => prop::sample::select(lens).prop_map(Below::Reads),
+        2 => prop::sample::select(pools).prop_map(|pool| Below::Pools(FRAMES + LARGE_PAGE, pool)),
+    ]
+}
+
+/// Besides these, platforms with few small pages.
+fn below_or_short() -> impl Strategy<Value = Below> {
+    let small = vec![LARGE_PAGE, 2 * LARGE_PAGE];
+    prop_oneof![below(), prop::sample::select(small).prop_map(|small| Below::Pools(small, FRAMES - small))]
 }
 
 proptest! {
@@ -571,9 +607,9 @@ proptest! {
     #[test]
     fn the_address_space_does_what_single_pages_would(
         ops in prop::collection::vec(op(), 1..50),
-        file_len in file_len(),
+        below in below(),
     ) {
-        let mut pair = Pair::new(file_len);
+        let mut pair = Pair::new(below);
         for op in ops {
             pair.run(op);
             pair.compare();
@@ -586,9 +622,10 @@ proptest! {
     #[test]
     fn a_platform_out_of_room_leaves_the_books_in_order(
         ops in prop::collection::vec((op(), 0u32..4), 1..30),
-        file_len in file_len(),
+        below in below_or_short(),
     ) {
-        let mut pair = Pair::new(file_len);
+        let mut pair = Pair::new(below);
+        let total = pair.space.usage().0;
         for (op, mappings) in ops {
             pair.platform.fail_after(mappings);
             pair.run_unforeseen(op);
@@ -596,6 +633,6 @@ proptest! {
         }
         pair.space.unmap_all();
         prop_assert_eq!(pair.platform.pages(), 0);
-        prop_assert_eq!(pair.space.usage(), (FRAMES, FRAMES));
+        prop_assert_eq!(pair.space.usage(), (total, total));
     }
 }

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use shm_ipc::layout::{LARGE_PAGE, PAGE};
 
-use crate::mm::Frames;
 use crate::mm::policy::Policy;
 use crate::mm::regions::{Kind, Regions, Vma};
 use crate::mm::translation::{Run, Translation};
+use crate::mm::{Frames, Stock};
 use crate::platform::{Prot, Sharing};
 
 #[test]
 fn large_requests_lie_as_their_addresses_do() {
-    let mut frames = Frames::new(LARGE_PAGE + PAGE..LARGE_PAGE * 17);
+    let mut frames = Frames::new(Stock::small(LARGE_PAGE + PAGE..LARGE_PAGE * 17));
     let taken = frames.allocate(3 * LARGE_PAGE, 5 * PAGE, None).unwrap();
     assert_eq!(taken.len(), 1);
     assert!(taken[0].clean);
@@ -22,7 +22,7 @@ fn large_requests_lie_as_their_addresses_do() {
 
 #[test]
 fn small_requests_take_used_frames_first() {
-    let mut frames = Frames::new(0..LARGE_PAGE * 4);
+    let mut frames = Frames::new(Stock::small(0..LARGE_PAGE * 4));
     let first = frames.allocate(8 * PAGE, 0, None).unwrap()[0];
     assert!(first.clean);
     frames.free(first.frame, first.len);
@@ -33,7 +33,7 @@ fn small_requests_take_used_frames_first() {
 
 #[test]
 fn what_is_wanted_beside_a_neighbour_goes_there() {
-    let mut frames = Frames::new(0..LARGE_PAGE * 4);
+    let mut frames = Frames::new(Stock::small(0..LARGE_PAGE * 4));
     let near = frames.allocate(PAGE, 0, Some(7 * PAGE)).unwrap();
     assert_eq!((near.len(), near[0].frame), (1, 7 * PAGE));
     let taken = frames.allocate(PAGE, 0, Some(7 * PAGE)).unwrap();
@@ -42,7 +42,7 @@ fn what_is_wanted_beside_a_neighbour_goes_there() {
 
 #[test]
 fn fragmented_memory_serves_in_pieces() {
-    let mut frames = Frames::new(0..64 * PAGE);
+    let mut frames = Frames::new(Stock::small(0..64 * PAGE));
     let all = frames.allocate(64 * PAGE, 0, None).unwrap();
     assert_eq!(all.len(), 1);
     for frame in (0..64).step_by(2) {
@@ -58,7 +58,7 @@ proptest! {
     #[test]
     fn frames_never_overlap_or_leak(requests in prop::collection::vec((1u64..1200, 0u64..512, any::<bool>(), 0usize..8), 1..40)) {
         let total = 4096;
-        let mut frames = Frames::new(0..total * PAGE);
+        let mut frames = Frames::new(Stock::small(0..total * PAGE));
         let mut held: Vec<(u64, u64)> = Vec::new();
         for (pages, virt, release, which) in requests {
             if release && !held.is_empty() {

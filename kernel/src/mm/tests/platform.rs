@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use shm_ipc::layout::PAGE;
+use shm_ipc::layout::{LARGE_PAGE, PAGE};
 use shm_ipc::region::Region;
 
 use crate::abi::{Errno, SysResult};
@@ -38,7 +38,35 @@ pub struct TestPlatform {
     region: Region,
     /// What every file holds, where private mappings of files are read and not mapped.
     file: Option<Vec<u8>>,
+    /// Frames that can be mapped by whole large pages only.
+    pool: Range<u64>,
     state: Mutex<State>,
+}
+
+/// Memory of platforms that nobody uses any more.
+static SPARE: Mutex<Vec<Region>> = Mutex::new(Vec::new());
+
+/// Zeroed memory.
+fn memory(bytes: u64) -> Region {
+    #[repr(align(4096))]
+    #[derive(Clone, Copy)]
+    struct Frame(#[allow(dead_code)] [u8; 4096]);
+    let mut spare = SPARE.lock().unwrap();
+    if let Some(index) = spare.iter().position(|region| region.len() == bytes) {
+        let region = spare.swap_remove(index);
+        // SAFETY: all of the region, which nobody uses any more.
+        unsafe { region.bytes(0, bytes).unwrap().write_bytes(0, bytes as usize) };
+        return region;
+    }
+    let mut memory: Vec<Frame> = Vec::with_capacity((bytes / PAGE) as usize);
+    // SAFETY: zeroes are bytes. Capacity is that many frames.
+    unsafe {
+        memory.as_mut_ptr().write_bytes(0, (bytes / PAGE) as usize);
+    }
+    let base = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
+    core::mem::forget(memory);
+    // SAFETY: page aligned, never freed, used by nobody else.
+    unsafe { Region::new(base, bytes) }
 }
 
 impl TestPlatform {
@@ -52,20 +80,30 @@ impl TestPlatform {
         Self::new(bytes, Some(file))
     }
 
+    /// The same, part of whose memory can be mapped by whole large pages only.
+    pub fn pooled(bytes: u64, pool: Range<u64>) -> &'static TestPlatform {
+        let region = memory(bytes);
+        Box::leak(Box::new(TestPlatform { region, file: None, pool, state: Mutex::default() }))
+    }
+
     fn new(bytes: u64, file: Option<Vec<u8>>) -> &'static TestPlatform {
-        #[repr(align(4096))]
-        #[derive(Clone, Copy)]
-        struct Frame(#[allow(dead_code)] [u8; 4096]);
-        let mut memory: Vec<Frame> = Vec::with_capacity((bytes / PAGE) as usize);
-        // SAFETY: zeroes are bytes. Capacity is that many frames.
-        unsafe {
-            memory.as_mut_ptr().write_bytes(0, (bytes / PAGE) as usize);
+        let region = memory(bytes);
+        Box::leak(Box::new(TestPlatform { region, file, pool: 0..0, state: Mutex::default() }))
+    }
+
+    /// Lets others have the memory.
+    pub fn retire(&self) {
+        SPARE.lock().unwrap().push(self.region);
+    }
+
+    /// Fails the test if a range ends within a large page that can't be cut.
+    fn check_ends(&self, at: u64, len: u64) {
+        let state = self.state.lock().unwrap();
+        for end in [at, at + len] {
+            let frame = state.pages.get(&end).and_then(|page| page.frame);
+            let cuts = frame.is_some_and(|frame| self.pool.contains(&frame) && !frame.is_multiple_of(LARGE_PAGE));
+            assert!(!cuts, "{at:x}+{len:x} cuts a large page");
         }
-        let base = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
-        core::mem::forget(memory);
-        // SAFETY: page aligned, never freed, used by nobody else.
-        let region = unsafe { Region::new(base, bytes) };
-        Box::leak(Box::new(TestPlatform { region, file, state: Mutex::default() }))
     }
 
     /// What is mapped there.
@@ -91,6 +129,7 @@ impl TestPlatform {
     fn enter(&self, at: u64, len: u64, page: impl Fn(u64) -> Page) {
         assert!(at.is_multiple_of(PAGE) && len.is_multiple_of(PAGE) && len > 0);
         assert!(at >= USER.start && at + len <= USER.end);
+        self.check_ends(at, len);
         let mut state = self.state.lock().unwrap();
         for offset in (0..len).step_by(PAGE as usize) {
             state.pages.insert(at + offset, page(offset));
@@ -117,6 +156,10 @@ impl Platform for TestPlatform {
 
     fn map_frames(&self, at: u64, frame: u64, len: u64, prot: Prot) -> Result<(), Errno> {
         assert!(frame.is_multiple_of(PAGE) && frame + len <= self.region.len());
+        if frame < self.pool.end && self.pool.start < frame + len {
+            assert!(self.pool.start <= frame && frame + len <= self.pool.end, "frames of two kinds");
+            assert!([at, frame, len].iter().all(|value| value.is_multiple_of(LARGE_PAGE)), "a part of a large page");
+        }
         {
             let mut state = self.state.lock().unwrap();
             match state.failing.as_mut() {
@@ -162,6 +205,7 @@ impl Platform for TestPlatform {
 
     fn unmap(&self, at: u64, len: u64) {
         assert!(at.is_multiple_of(PAGE) && len.is_multiple_of(PAGE) && len > 0);
+        self.check_ends(at, len);
         let mut state = self.state.lock().unwrap();
         let gone: Vec<u64> = state.pages.range(at..at + len).map(|(at, _)| *at).collect();
         for at in gone {
@@ -170,6 +214,7 @@ impl Platform for TestPlatform {
     }
 
     fn protect(&self, at: u64, len: u64, prot: Prot) -> Result<(), Errno> {
+        self.check_ends(at, len);
         let mut state = self.state.lock().unwrap();
         let pages = state.pages.range_mut(at..at + len);
         let changed = pages.map(|(_, page)| page.prot = prot).count() as u64;

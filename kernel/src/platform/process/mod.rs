@@ -7,8 +7,9 @@
 //! 0x7xxx_xxxx_xxxx   the host's vDSO and its data, wherever they are
 //! ```
 //!
-//! Each core is one pinned thread. The cell's memory is one memfd; what a page table is
-//! elsewhere are the host's mappings of it. Traps are the host's signals ([`traps`]), system
+//! Each core is one pinned thread. The cell's memory is one memfd, or two where a part of it comes
+//! from the host's pool of huge pages; what a page table is elsewhere are the host's mappings of
+//! them. Traps are the host's signals ([`traps`]), system
 //! calls of the program arrive as SIGSYS ([`fence`]). Kernel and program share an address
 //! space: the fence keeps the program from Linux, nothing keeps it from the kernel's memory.
 
@@ -114,9 +115,14 @@ impl Platform for Process {
     }
 
     fn map_frames(&self, at: u64, frame: u64, len: u64, prot: Prot) -> Result<(), Errno> {
+        let [pool, pool_len] = self.info.pool;
+        let pooled = frame.wrapping_sub(pool) < pool_len;
+        let (fd, offset) = if pooled { (self.info.pool_fd, frame - pool) } else { (self.info.memory_fd, frame) };
         // SAFETY: the caller maps within the user range, where nothing of the kernel lies.
-        unsafe { host::mmap_fixed(at, len, u64::from(prot.bits()), MAP_SHARED, self.info.memory_fd, frame)? };
-        self.advise_large(at, len);
+        unsafe { host::mmap_fixed(at, len, u64::from(prot.bits()), MAP_SHARED, fd, offset)? };
+        if !pooled {
+            self.advise_large(at, len);
+        }
         Ok(())
     }
 
