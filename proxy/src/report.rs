@@ -38,11 +38,18 @@ fn numa(plan: &Plan) -> String {
     }
 }
 
-fn large_pages(plan: &Plan) -> &'static str {
+fn large_pages(plan: &Plan) -> String {
     match plan.large_pages {
-        LargePages::Given => "transparent ones",
-        LargePages::AfterChange => "transparent ones, by changing shmem_enabled to advise while cells live",
-        LargePages::None => "none: Linux gives none to shared memory (shmem_enabled), and only root may change that",
+        // Bare memory is made of them.
+        _ if plan.offline.is_some() => "all of the memory".to_owned(),
+        LargePages::Given => "transparent ones".to_owned(),
+        LargePages::AfterChange => "transparent ones, by changing shmem_enabled to advise while cells live".to_owned(),
+        LargePages::None if plan.pool > 0 => format!("{} of the pool of reserved ones", human(plan.pool)),
+        LargePages::None => {
+            "none: Linux gives none to shared memory (shmem_enabled), only root may change that, and the \
+            pool of reserved ones (nr_hugepages) has none free"
+                .to_owned()
+        }
     }
 }
 
@@ -78,8 +85,8 @@ pub fn rehearsal(plan: &Plan, choice: &Choice, node: &Node, program: &Program) -
         row(["service cores", &service(plan)]),
         row(["NUMA node", &numa(plan)]),
         row(["memory", &format!("up to {}", human(plan.memory))]),
-        row(["large pages", large_pages(plan)]),
-        row(["reserved large pages", &format!("{pools} free, not used by this platform")]),
+        row(["large pages", &large_pages(plan)]),
+        row(["reserved large pages", &format!("{pools} free")]),
         row(["FSGSBASE", if node.has_fsgsbase { "yes" } else { "no: thread switches cost a system call" }]),
     ])
 }
@@ -93,6 +100,8 @@ pub struct Ended<'e> {
     pub pid: libc::pid_t,
     /// Bytes of its memory that were touched, where Linux says.
     pub touched: Option<u64>,
+    /// Bytes of what it has from the pool of large pages that were.
+    pub touched_of_pool: Option<u64>,
     /// From boot to end.
     pub time: Duration,
     /// Its memory.
@@ -103,15 +112,21 @@ pub struct Ended<'e> {
 
 /// `--stats`: what each core was asked to do, by cause.
 pub fn statistics(ended: &Ended) -> String {
-    let Ended { plan, pid, touched, time, region, layout } = ended;
+    let Ended { plan, pid, touched, touched_of_pool, time, region, layout } = ended;
     let platform = if plan.offline.is_some() { Platform::Partition } else { Platform::Process };
     // Of bare memory all is taken.
     let memory =
         touched.map_or(human(plan.memory), |touched| format!("{} of {} touched", human(touched), human(plan.memory)));
+    let pooled = match touched_of_pool {
+        Some(touched) if plan.pool > 0 => format!(", {} of them touched", human(*touched)),
+        _ => String::new(),
+    };
     let mut text = format!(
-        "tacet: cell {pid}: platform {platform}, cores {}, memory {memory}, {:.3} s\n",
+        "tacet: cell {pid}: platform {platform}, cores {}, memory {memory}, {:.3} s\n\
+         tacet: cell {pid}: large pages: {}{pooled}\n",
         plan.cores.cell,
         time.as_secs_f64(),
+        large_pages(plan),
     );
     let mut rows = vec![[vec!["core".to_owned()], Cause::ALL.map(|cause| cause.name().to_owned()).to_vec()].concat()];
     let mut sums = [0_u64; CAUSES];

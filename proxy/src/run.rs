@@ -24,7 +24,8 @@ use crate::exec::{self, Program};
 use crate::reserve::bare::{Bare, Wanted};
 use crate::reserve::ledger::Lease;
 use crate::reserve::memory::CellMemory;
-use crate::reserve::{self, Circumstances, LargePages, Plan};
+use crate::reserve::shared_pool::PoolMemory;
+use crate::reserve::{self, Circumstances, LargePages, Plan, Reserved};
 use crate::serve::bare::Held;
 use crate::serve::{self, Fault, Server};
 use crate::{doctor, inherited, report, signals, sys};
@@ -41,13 +42,13 @@ pub fn run(options: &Run, say: impl FnOnce(&str) -> Result<(), Error>) -> Result
         return Ok(None);
     }
     signals::hold().map_err(failed("hold signals back"))?;
-    let (plan, lease) = reserve::reserve(options, &circumstances, &program.path)?;
+    let Reserved { plan, lease, pool } = reserve::reserve(options, &circumstances, &program.path)?;
     report::log(&plan, &choice);
     let ended = if options.platform == Platform::Partition {
         let (cell, lease) = Cell::boot_bare(&plan, program, lease)?;
         cell.serve_bare(lease)?
     } else {
-        Cell::boot(&plan, program)?.serve(lease)?
+        Cell::boot(&plan, pool, program)?.serve(lease)?
     };
     if options.stats {
         eprint!("{}", report::statistics(&ended.for_report(&plan)));
@@ -130,6 +131,7 @@ struct Ended {
     verdict: Result<Exit, Error>,
     pid: libc::pid_t,
     touched: Option<u64>,
+    touched_of_pool: Option<u64>,
     time: std::time::Duration,
     region: Region,
     layout: Layout,
@@ -137,8 +139,8 @@ struct Ended {
 
 impl Ended {
     fn for_report<'e>(&self, plan: &'e Plan) -> report::Ended<'e> {
-        let Ended { pid, touched, time, region, layout, .. } = *self;
-        report::Ended { plan, pid, touched, time, region, layout }
+        let Ended { pid, touched, touched_of_pool, time, region, layout, .. } = *self;
+        report::Ended { plan, pid, touched, touched_of_pool, time, region, layout }
     }
 }
 
@@ -157,17 +159,17 @@ fn environment() -> Vec<CString> {
 }
 
 impl Cell {
-    fn boot(plan: &Plan, program: Program) -> Result<Self, Error> {
+    fn boot(plan: &Plan, pool: Option<PoolMemory>, program: Program) -> Result<Self, Error> {
         let started = Instant::now();
         let prepared = Prepared::new(plan, program)?;
         let Prepared { band, args, env, path, .. } = &prepared;
-        let layout = info::layout(plan.cores.cell.len() as u32, args, env, path, plan.memory)
+        let layout = info::layout(plan.cores.cell.len() as u32, args, env, path, plan.small + plan.pool)
             .ok_or_else(|| failed("lay out the cell's memory")(io::ErrorKind::InvalidInput.into()))?;
-        let memory = CellMemory::take(layout.end, plan.binding, band)?;
+        let memory = CellMemory::take(layout.end, plan.binding, pool, band)?;
         let large_pages = plan.large_pages == LargePages::Given;
         inherited::close_what_was_closed();
         let cores: Vec<u32> = plan.cores.cell.iter().collect();
-        let child = platform::start(&prepared.start(plan, layout, &cores), memory.as_fd(), large_pages)
+        let child = platform::start(&prepared.start(plan, layout, &cores), &memory, plan.memory, large_pages)
             .map_err(failed("start the cell"))?;
         if large_pages {
             sys::advise_large_pages(&child.region, layout.frames, layout.frame_bytes())
@@ -237,7 +239,7 @@ impl Cell {
         drop(held.take());
         drop(lease);
         let (region, layout) = (control, self.layout);
-        Ok(Ended { verdict, pid: self.pid(), touched: None, time, region, layout })
+        Ok(Ended { verdict, pid: self.pid(), touched: None, touched_of_pool: None, time, region, layout })
     }
 
     /// A copy of the control area, which outlives the cell's memory.
@@ -279,7 +281,8 @@ impl Cell {
             None => self.verdict(waited),
         });
         let (region, layout) = (child.region, self.layout);
-        Ok(Ended { verdict, pid: child.pid, touched: memory.touched().ok(), time, region, layout })
+        let (touched, touched_of_pool) = (memory.touched().ok(), memory.touched_of_pool().ok());
+        Ok(Ended { verdict, pid: child.pid, touched, touched_of_pool, time, region, layout })
     }
 
     /// Starts all threads that serve it.

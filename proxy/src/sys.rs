@@ -117,6 +117,23 @@ pub fn bind_mapping(at: *const u8, length: usize, numa: u32, binding: Binding) -
     Ok(())
 }
 
+/// Has Linux promise the pages of a file of its pool of large pages. The promise stays with the
+/// file, whoever maps it.
+pub fn promise_memory(file: impl AsFd, bytes: u64) -> io::Result<()> {
+    let length = usize::try_from(bytes).map_err(io::Error::other)?;
+    // SAFETY: a new mapping at an address of Linux's choice touches nothing that exists, and
+    // nobody but this function knows it.
+    unsafe {
+        let fd = file.as_fd().as_raw_fd();
+        let at = libc::mmap(ptr::null_mut(), length, libc::PROT_NONE, libc::MAP_SHARED, fd, 0);
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        check(libc::munmap(at, length).into())?;
+    }
+    Ok(())
+}
+
 /// Lets the calling thread, and those that it starts, run on `cpus` only.
 pub fn run_on(cpus: impl Iterator<Item = u32>) -> io::Result<()> {
     let mut mask = Vec::new();

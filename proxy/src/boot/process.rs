@@ -6,7 +6,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 
 use shm_ipc::boot::{BootInfo, FLAG_TRANSPARENT_LARGE_PAGES};
@@ -16,6 +16,7 @@ use shm_ipc::region::Region;
 use super::image::{self, Loaded};
 use super::info::{self, Plan};
 use super::vdso;
+use crate::reserve::memory::CellMemory;
 
 /// Where the kernel image lies in the child.
 const IMAGE: u64 = 0x6000_0000_0000;
@@ -31,13 +32,13 @@ pub struct Child {
     pub region: Region,
 }
 
-/// Starts the cell in `memory` of `layout.end` bytes, all zero; `large_pages` says whether large
-/// pages may be asked for. Must be called by the only thread of the proxy, which must outlive the
+/// Starts the cell in `memory` of `layout.end` bytes, all zero, of which it may use `limit`;
+/// `large_pages` says whether transparent large pages may be asked for. Must be called by the only thread of the proxy, which must outlive the
 /// cell: the child dies with it.
 ///
 /// # Errors
 /// Those of mapping and cloning.
-pub fn start(plan: &Plan<'_>, memory: BorrowedFd<'_>, large_pages: bool) -> io::Result<Child> {
+pub fn start(plan: &Plan<'_>, memory: &CellMemory, limit: u64, large_pages: bool) -> io::Result<Child> {
     let region = map_window(plan, memory)?;
     let loaded = image::load(image::PROCESS, IMAGE)?;
     let vdso = vdso::find();
@@ -47,7 +48,12 @@ pub fn start(plan: &Plan<'_>, memory: BorrowedFd<'_>, large_pages: bool) -> io::
         info.keep = [vdso.keep.start, vdso.keep.end - vdso.keep.start];
         info.image = [loaded.base, loaded.len];
         info.window = WINDOW;
-        info.memory_fd = memory.as_raw_fd() as u64;
+        info.memory_fd = memory.as_fd().as_raw_fd() as u64;
+        if let Some(pool) = memory.pool() {
+            info.pool = [plan.layout.end - pool.bytes, pool.bytes];
+            info.pool_fd = pool.file.as_raw_fd() as u64;
+            info.frames_limit = limit;
+        }
         info.flags |= if large_pages { FLAG_TRANSPARENT_LARGE_PAGES } else { 0 };
     })?;
     let name = short_name(plan.path);
@@ -68,15 +74,19 @@ pub fn start(plan: &Plan<'_>, memory: BorrowedFd<'_>, large_pages: bool) -> io::
     }
 }
 
-fn map_window(plan: &Plan<'_>, memory: BorrowedFd<'_>) -> io::Result<Region> {
+/// Maps the memory, and what comes from the pool over its end.
+fn map_window(plan: &Plan<'_>, memory: &CellMemory) -> io::Result<Region> {
     let len = plan.layout.end;
-    let flags = libc::MAP_SHARED | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let at = ptr::without_provenance_mut(WINDOW as usize);
-    // SAFETY: a new mapping that replaces nothing.
-    let base = unsafe { libc::mmap(at, len as usize, protection, flags, memory.as_raw_fd(), 0) };
-    if base == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
+    let map = |offset: u64, len: u64, fd: BorrowedFd<'_>, flags: i32| {
+        let at = ptr::without_provenance_mut((WINDOW + offset) as usize);
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping that replaces nothing, or a part of the one made before it.
+        let base = unsafe { libc::mmap(at, len as usize, protection, libc::MAP_SHARED | flags, fd.as_raw_fd(), 0) };
+        if base == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(base) }
+    };
+    let base = map(0, len, memory.as_fd(), libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE)?;
+    if let Some(pool) = memory.pool() {
+        map(len - pool.bytes, pool.bytes, pool.file.as_fd(), libc::MAP_FIXED)?;
     }
     let base = NonNull::new(base.cast()).ok_or_else(io::Error::last_os_error)?;
     // SAFETY: the whole range was just mapped and is never unmapped.

@@ -11,6 +11,7 @@ use super::system::System;
 use crate::node::cpus::CpuSet;
 use crate::node::pages::{LargePages, SHMEM_SETTING, Transparent};
 use crate::reserve::memory::human;
+use crate::reserve::shared_pool;
 
 /// What virtual machines need.
 pub fn kvm(system: &System) -> Vec<Fact> {
@@ -166,12 +167,14 @@ fn overcommit(system: &System) -> Fact {
 fn large_pages(system: &System) -> Fact {
     const CHECK: &str = "large pages";
     let setting = system.text(SHMEM_SETTING);
+    let pool = shared_pool::spare(system.root(), None).unwrap_or(0);
     let transparent = LargePages::read(system.root()).map_or(Transparent::Refused, |pages| pages.transparent);
     match (transparent, setting) {
         (Transparent::Given, _) => Fact::ok(CHECK, "transparent ones, given to shared memory"),
         (Transparent::SwitchedOff, _) if system.is_root() => {
             Fact::ok(CHECK, "transparent ones, by changing shmem_enabled to advise while cells live")
         }
+        (_, Some(_)) if pool > 0 => Fact::ok(CHECK, format!("{} of the pool of reserved ones free", human(pool))),
         (_, Some(_)) => Fact::note(
             CHECK,
             "none: Linux gives none to shared memory, and only root may change that",

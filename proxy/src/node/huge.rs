@@ -51,6 +51,17 @@ pub fn promised(root: &Path) -> Result<u64, Unreadable> {
     number(root, &Path::new(GLOBAL).join("resv_hugepages"))
 }
 
+/// Pages of a node's pool, or the machine's, that can be had: free and promised to nobody. `None`
+/// where Linux has no such pool.
+pub fn free(root: &Path, numa: Option<u32>) -> Result<Option<u64>, Unreadable> {
+    if !root.join(GLOBAL).is_dir() {
+        return Ok(None);
+    }
+    let directory = numa.map_or_else(|| GLOBAL.into(), |numa| directory(root, numa));
+    let free = number(root, &directory.join("free_hugepages"))?;
+    Ok(Some(free.saturating_sub(promised(root)?)))
+}
+
 /// The file with the size of a NUMA node's pool.
 pub fn size_file(root: &Path, numa: u32) -> PathBuf {
     root.join(directory(root, numa)).join("nr_hugepages")
@@ -96,6 +107,9 @@ mod tests {
         let of_node = Pool::read(root.path(), 1).expect("readable");
         assert_eq!((of_node, of_node.size()), (Pool { total: 10, free: 7, surplus: 2 }, 8));
         assert_eq!(of_node.usable(promised(root.path()).expect("readable")), 4);
+        assert_eq!(free(root.path(), Some(1)).expect("readable"), Some(4));
+        assert_eq!(free(root.path(), None).expect("readable"), Some(47));
+        assert_eq!(free(Fixture::new().path(), None).expect("no pool"), None);
         assert!(size_file(root.path(), 1).to_string_lossy().contains("node1"));
     }
 

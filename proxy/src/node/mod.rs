@@ -5,6 +5,7 @@
 
 pub mod cpus;
 pub mod huge;
+pub mod huge_limit;
 pub mod lockdown;
 pub mod low_memory;
 pub mod memory;

@@ -12,6 +12,7 @@ pub mod lease;
 pub mod ledger;
 pub mod memory;
 pub mod processes;
+pub mod shared_pool;
 
 use std::path::Path;
 use std::time::Duration;
@@ -29,8 +30,9 @@ use bare::choice::{self, Choice};
 use bare::record::Record;
 use cores::{Assignment, Question};
 use ledger::{Entry, Holding, Lease, Ledger, LedgerError, Locked};
-use memory::human;
+use memory::{Parts, human};
 use processes::Process;
+use shared_pool::PoolMemory;
 
 /// How long a core or a worker polls before it sleeps, where neither takes time from the other:
 /// longer than a forwarded call that does not block, shorter than anyone notices.
@@ -132,6 +134,10 @@ pub struct Plan {
     pub cores: Assignment,
     /// Bytes of memory, at most.
     pub memory: u64,
+    /// Bytes that can be had in pages of any size, of which no more than `memory` in all.
+    pub small: u64,
+    /// Bytes that come from the pool of large pages, for cells that are Linux processes.
+    pub pool: u64,
     /// The NUMA node of the memory, where there is a choice.
     pub binding: Option<(u32, Binding)>,
     /// Whether it comes in large pages.
@@ -175,6 +181,8 @@ struct Held {
     foreign_bare: CpuSet,
     /// Cores of cells that are Linux processes.
     shared: CpuSet,
+    /// Cells of the same job that are Linux processes.
+    job: usize,
 }
 
 impl Held {
@@ -182,7 +190,10 @@ impl Held {
         let mut held = Held::default();
         for entry in entries {
             match &entry.bare {
-                None => held.shared = held.shared.or(&entry.cores),
+                None => {
+                    held.shared = held.shared.or(&entry.cores);
+                    held.job += usize::from(job.is_some() && entry.job == job);
+                }
                 Some(record) if job.is_some() && entry.job == job => {
                     held.family.extend(record.cores.iter().map(bare::record::Core::place));
                 }
@@ -210,7 +221,10 @@ impl Circumstances {
         let launcher_affinity = rank.as_ref().and_then(|_| launcher::affinity_of_launcher(root, parent));
         let launcher = rank.as_ref().and_then(|_| launcher::process(root, parent));
         let launcher = launcher.and_then(|pid| Process::read(pid).ok());
-        let is_root = nix::unistd::geteuid().is_root();
+        // In a container, root may see a setting that is not its to change.
+        let setting = root.join(SHMEM_SETTING);
+        let can_change = nix::unistd::access(&setting, nix::unistd::AccessFlags::W_OK).is_ok();
+        let is_root = nix::unistd::geteuid().is_root() && can_change;
         Ok(Circumstances { node: Node::read(root)?, rank, launcher_affinity, launcher, is_root })
     }
 }
@@ -244,13 +258,21 @@ fn plan_shared(options: &Run, circumstances: &Circumstances, held: &Held) -> Res
     {
         there.available = there.available.min(available);
     }
-    let memory = memory::amount(options.memory, there, rank.as_ref().map_or(1, |rank| rank.local_size))?;
     let large_pages = match node.large_pages.transparent {
         Transparent::Given => LargePages::Given,
         Transparent::SwitchedOff if *is_root => LargePages::AfterChange,
         Transparent::SwitchedOff | Transparent::Refused => LargePages::None,
     };
-    Ok(Plan { cores, memory, binding, large_pages, rank: rank.clone(), offline: None })
+    let pool = match large_pages {
+        LargePages::None => {
+            let spare = shared_pool::spare(Path::new("/"), binding.map(|(id, _)| id))?;
+            shared_pool::share(spare, rank.as_ref(), held.job)
+        }
+        LargePages::Given | LargePages::AfterChange => 0,
+    };
+    let ranks = rank.as_ref().map_or(1, |rank| rank.local_size);
+    let Parts { memory, small, pool } = memory::parts(options.memory, there, ranks, pool)?;
+    Ok(Plan { cores, memory, small, pool, binding, large_pages, rank: rank.clone(), offline: None })
 }
 
 /// The plan for bare cores. The machine is looked at once more: other cells may have taken cores, or
@@ -281,6 +303,8 @@ fn plan_bare(root: &Path, options: &Run, circumstances: &Circumstances, held: &H
     Ok(Plan {
         cores,
         memory,
+        small: memory,
+        pool: 0,
         binding: Some((numa, Binding::Strict)),
         large_pages: LargePages::Given,
         rank: circumstances.rank.clone(),
@@ -322,13 +346,14 @@ fn holders(locked: &Locked) -> Result<Vec<Entry>, LedgerError> {
 /// Decides what a cell gets and enters it into the ledger, all under the ledger's lock: of two
 /// proxies that start in the same moment, the second sees what the first has taken. No other
 /// thread may have been started, and all signals must be held back.
-pub fn reserve(options: &Run, circumstances: &Circumstances, program: &Path) -> Result<(Plan, Lease), Error> {
+pub fn reserve(options: &Run, circumstances: &Circumstances, program: &Path) -> Result<Reserved, Error> {
     let ledger = Ledger::open()?;
     let (locked, dead) = ledger.lock_cleared()?;
     for dead in dead {
         tracing::info!("gave back what the dead cell {} ({}) had left", dead.proxy.pid, dead.program.display());
     }
     let mut plan = plan(options, circumstances, &holders(&locked)?)?;
+    let pool = take_pool(&mut plan, options)?;
     let claim = |cpus: &Vec<Cpu>| Record::claim(Path::new("/"), cpus);
     let mut lease = locked.enter(Holding {
         program: program.to_owned(),
@@ -341,12 +366,43 @@ pub fn reserve(options: &Run, circumstances: &Circumstances, program: &Path) -> 
     })?;
     if plan.offline.is_some() {
         // Bare cores have a keeper of their own, from when there is something to keep.
-        return Ok((plan, lease));
+        return Ok(Reserved { plan, lease, pool });
     }
     take_large_pages(&locked, &mut plan, &mut lease)?;
     drop(locked);
     lease.guard();
-    Ok((plan, lease))
+    Ok(Reserved { plan, lease, pool })
+}
+
+/// What a cell has got before it boots.
+#[derive(Debug)]
+pub struct Reserved {
+    /// What was decided.
+    pub plan: Plan,
+    /// Its entry in the ledger.
+    pub lease: Lease,
+    /// What it has of the pool of large pages.
+    pub pool: Option<PoolMemory>,
+}
+
+/// Takes what the plan has of the pool, if it can be had: others may have been faster, ledger or
+/// not. Without it, a cell gets what the other memory allows.
+fn take_pool(plan: &mut Plan, options: &Run) -> Result<Option<PoolMemory>, Error> {
+    if plan.pool == 0 {
+        return Ok(None);
+    }
+    match PoolMemory::take(plan.pool, plan.binding) {
+        Ok(pool) => Ok(Some(pool)),
+        Err(_) if options.memory.is_some() && plan.memory > plan.small => {
+            Err(Error::TooMuchMemory { asked: plan.memory, available: plan.small })
+        }
+        Err(error) => {
+            tracing::info!("{} of the pool of large pages can't be had: {error}", human(plan.pool));
+            plan.pool = 0;
+            plan.memory = plan.memory.min(plan.small);
+            Ok(None)
+        }
+    }
 }
 
 /// Sees to it that the plan's large pages can be had. Also where Linux gives them already

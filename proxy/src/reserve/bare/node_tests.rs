@@ -49,7 +49,8 @@ fn band() -> &'static PrivateBand {
 fn take(options: &[&str]) -> Result<(Plan, Bare, Lease), Error> {
     let words = [&["tacet", "run", "--platform", "partition"], options, &["x"]].concat();
     let crate::cli::Command::Run(options) = crate::cli::Cli::parse_from(words).command else { panic!("not a run") };
-    let (plan, mut lease) = crate::reserve::reserve(&options, &Circumstances::read()?, Path::new("/x"))?;
+    let crate::reserve::Reserved { plan, mut lease, .. } =
+        crate::reserve::reserve(&options, &Circumstances::read()?, Path::new("/x"))?;
     let wanted = Wanted { cores: &plan.cores.cell, numa: plan.numa_node(), bytes: plan.memory };
     let bare = Bare::take(&wanted, &mut lease, band())?;
     Ok((plan, bare, lease))
