@@ -25,7 +25,7 @@ int main(int argc, char **argv) {
     double seconds = argc > 1 ? atof(argv[1]) : 1, sum = 0;
     struct sigaction action = {.sa_sigaction = skip_instruction, .sa_flags = SA_SIGINFO};
     sigaction(SIGILL, &action, NULL);
-    double end = now() + 0.001;
+    double end = now() + 0.5;
     while (now() < end)
         ;
     mark(0x7ace0001);
