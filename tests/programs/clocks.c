@@ -61,11 +61,14 @@ static void section_read(void) {
 /* The coarse drift of the two clocks over 200 ms of computing: within one in a thousand. */
 static void section_rate(void) {
     long long monotonic = now(CLOCK_MONOTONIC), raw = now(CLOCK_MONOTONIC_RAW), call = by_call(CLOCK_MONOTONIC);
+    /* How far apart the clocks were read: whoever runs the machine may have stopped it there. */
+    long long apart = now(CLOCK_MONOTONIC) - monotonic;
     while (now(CLOCK_MONOTONIC) - monotonic < 200000000)
         ;
     long long d1 = now(CLOCK_MONOTONIC) - monotonic, d2 = now(CLOCK_MONOTONIC_RAW) - raw, d3 = by_call(CLOCK_MONOTONIC) - call;
-    CHECK(llabs(d1 - d2) < 20000000);
-    CHECK(llabs(d1 - d3) < 20000000);
+    apart += now(CLOCK_MONOTONIC) - monotonic - d1;
+    CHECK(llabs(d1 - d2) < 20000000 + apart);
+    CHECK(llabs(d1 - d3) < 20000000 + apart);
     CHECK(now(CLOCK_PROCESS_CPUTIME_ID) > 20000000);
     struct rusage usage;
     SHOW(getrusage(RUSAGE_SELF, &usage));
