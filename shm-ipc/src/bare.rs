@@ -35,9 +35,6 @@ pub const STACK_BYTES: u64 = 32 << 10;
 /// Where in a core's area the stack that it starts on ends.
 pub const START_STACK_END: u64 = CORE_BYTES;
 
-/// Vector of the interrupt that the proxy sends.
-pub const PROXY_VECTOR: u8 = 0xf0;
-
 /// Where things are. Offsets are into the region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -2,6 +2,7 @@
 
 use crate::doorbell::Doorbell;
 use crate::layout::Layout;
+use crate::reasons::Reasons;
 use crate::region::SharedLayout;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -10,7 +11,7 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"TacetCel");
 
 /// Revision of everything in this crate that lies in shared memory. Kernel image and proxy are
 /// built together; this guards against a mismatch all the same.
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 /// Bytes kept of a panic message.
 pub const PANIC_BYTES: usize = 1024;
@@ -280,6 +281,8 @@ pub struct CoreBlock {
     pub cpu: AtomicU32,
     /// `process`: thread id of the core's thread, to interrupt it.
     pub host_tid: AtomicU32,
+    /// `partition`: why the core is interrupted.
+    pub reasons: Reasons,
     counters: [AtomicU64; CAUSES],
     calls: [AtomicU64; CALL_NUMBERS],
 }
@@ -287,7 +290,7 @@ pub struct CoreBlock {
 /// System call numbers that are counted one by one: all of Linux's.
 pub const CALL_NUMBERS: usize = 512;
 
-// SAFETY: atomics and `Doorbell` throughout.
+// SAFETY: atomics, `Doorbell` and `Reasons` throughout.
 unsafe impl SharedLayout for CoreBlock {}
 
 impl CoreBlock {
@@ -335,8 +338,9 @@ const _: () = {
     assert!(offset_of!(CoreBlock, bell) == 0);
     assert!(offset_of!(CoreBlock, cpu) == 64);
     assert!(offset_of!(CoreBlock, host_tid) == 68);
-    assert!(offset_of!(CoreBlock, counters) == 72);
-    assert!(offset_of!(CoreBlock, calls) == 72 + 8 * CAUSES);
+    assert!(offset_of!(CoreBlock, reasons) == 72);
+    assert!(offset_of!(CoreBlock, counters) == 80);
+    assert!(offset_of!(CoreBlock, calls) == 80 + 8 * CAUSES);
 };
 
 const _: () = {
@@ -457,6 +461,7 @@ mod tests {
             bell: Doorbell::new(),
             cpu: AtomicU32::new(0),
             host_tid: AtomicU32::new(0),
+            reasons: Reasons::new(),
             counters: core::array::from_fn(|_| AtomicU64::new(u64::MAX)),
             calls: core::array::from_fn(|_| AtomicU64::new(0)),
         };

@@ -31,6 +31,7 @@ pub mod clock;
 pub mod control;
 pub mod doorbell;
 pub mod layout;
+pub mod reasons;
 pub mod region;
 pub mod ring;
 mod sync;

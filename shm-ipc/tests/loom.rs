@@ -8,10 +8,12 @@
 #![cfg(loom)]
 
 use loom::model::Builder;
+use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use shm_ipc::control::{CellState, ControlPage, Exit, PANIC_BYTES};
 use shm_ipc::doorbell::{Attention, Doorbell};
+use shm_ipc::reasons::{self, Reasons};
 use shm_ipc::ring::{Consumer, Message, Producer, PushError, Ring, Words};
 
 /// Runs `model` in all interleavings with at most `switches` forced switches between threads.
@@ -342,4 +344,49 @@ fn a_panic_is_complete_when_the_state_tells_it() {
 fn of_two_ends_one_stays() {
     explore(4, || end(&[exit, panic]));
     explore(4, || end(&[panic, panic]));
+}
+
+/// What a core on bare metal has learned from its non-maskable interrupts: whether each of two
+/// senders had done something.
+fn interrupted(reasons: &Reasons, done: &[AtomicU32; 2], learned: &mut [u32; 2]) {
+    if reasons.take() != 0 {
+        for (learned, done) in learned.iter_mut().zip(done) {
+            *learned |= done.load(Ordering::Relaxed);
+        }
+    }
+}
+
+/// Two senders with `own` reasons, the core handles interrupts meanwhile and afterwards: it learns
+/// of both, and each bit that was noted anew is one interrupt.
+fn two_senders(own: [u32; 2]) {
+    let shared = Arc::new((Reasons::new(), [AtomicU32::new(0), AtomicU32::new(0)], AtomicU32::new(0)));
+    let send = |index: usize| {
+        let shared = Arc::clone(&shared);
+        move || {
+            let (reasons, done, sent) = &*shared;
+            done[index].store(1, Ordering::Relaxed);
+            if reasons.note(own[index]) {
+                sent.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    };
+    let senders = [thread::spawn(send(0)), thread::spawn(send(1))];
+    let (reasons, done, sent) = &*shared;
+    let mut learned = [0; 2];
+    if sent.swap(0, Ordering::SeqCst) > 0 {
+        interrupted(reasons, done, &mut learned);
+    }
+    for sender in senders {
+        sender.join().unwrap();
+    }
+    if sent.load(Ordering::SeqCst) > 0 {
+        interrupted(reasons, done, &mut learned);
+    }
+    assert_eq!(learned, [1, 1], "an interrupt was not sent");
+}
+
+#[test]
+fn nothing_is_missed_when_interrupts_are_shared() {
+    explore(4, || two_senders([reasons::PROXY, reasons::PROXY]));
+    explore(4, || two_senders([reasons::PROXY, reasons::CORE]));
 }

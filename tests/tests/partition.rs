@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 use tacet_tests::node::{Holdings, tacet};
 use tacet_tests::scratch::Scratch;
 use tacet_tests::{Case, Language, Node, Outcome, Running, SETTLE_LIMIT, build, platform, poll_until, process};
@@ -60,6 +61,13 @@ fn row(outcome: &Outcome, name: &str) -> Vec<u64> {
     let line = report.lines().find(|line| line.split_whitespace().next() == Some(name));
     let words = line.unwrap_or_else(|| panic!("no row {name}: {outcome}")).split_whitespace().skip(1);
     words.map(|word| word.parse().unwrap_or_else(|_| panic!("{name} {word}: {outcome}"))).collect()
+}
+
+/// How often Linux has called functions on its processors by an interrupt.
+fn function_calls() -> u64 {
+    let table = fs::read_to_string("/proc/interrupts").expect("Linux counts interrupts");
+    let line = table.lines().find_map(|line| line.trim_start().strip_prefix("CAL:")).expect("a row for calls");
+    line.split_whitespace().map_while(|word| word.parse::<u64>().ok()).sum()
 }
 
 /// A program that waits in a cell of one core.
@@ -138,11 +146,20 @@ mod two_nodes {
         log.assert_clean();
     }
 
-    /// By the kernel's own counters; the machine's are looked at in `silence.rs`.
+    /// By the kernel's own counters; the machine's are looked at in `silence.rs`. Meanwhile Linux
+    /// changes its own code, and has every processor told of it.
     #[test]
     fn nothing_interrupts_a_computation() {
-        let case = Case::new(build(Language::C, "quiet.c")).arg("10").options(["--stats"]);
-        let outcome = case.cell();
+        let case = Case::new(build(Language::C, "quiet.c")).arg("10").options(["--stats", "--cores", "3-3"]);
+        let (node, scratch) = (Node::take(), Scratch::new());
+        let before = function_calls();
+        let running = case.start_cell(&node, &scratch);
+        for count in 0..40 {
+            fs::write("/proc/sys/kernel/sched_schedstats", format!("{}", count % 2)).expect("root may");
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        let outcome = running.finish();
+        assert!(function_calls() >= before + 40, "{before}, {}", function_calls());
         assert_eq!(outcome.out(), "computed\n", "{outcome}");
         for cause in ["involuntary", "timer", "kicks", "signals"] {
             assert!(row(&outcome, cause).iter().all(|count| *count == 0), "{cause}: {outcome}");

@@ -64,7 +64,6 @@ pub fn space() -> MutexGuard<'static, AddressSpace> {
     loop {
         match space.try_lock() {
             Some(guard) => return guard,
-            // Whoever holds it may wait for this core to answer: see `Platform::relax`.
             None => crate::platform::get().relax(),
         }
     }

@@ -150,7 +150,7 @@ pub trait Platform: Sync {
     fn copy_peer(&self, write: bool, pid: u64, local: &[[u64; 2]], remote: &[[u64; 2]]) -> Option<SysResult>;
 
     /// One step of a waiting loop that expects to wait shortly. Called also while this core waits
-    /// for another one of the kernel, which may want something of it meanwhile.
+    /// for another one of the kernel.
     fn relax(&self);
 
     /// Interrupts the core with this index: it re-examines its run queue.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use shm_ipc::control::CoreBlock;
 use shm_ipc::doorbell::Attention;
+use shm_ipc::reasons;
 use shm_ipc::ring::{Completion, Incoming, Producer, PushError};
 
 use super::{Cell, Fault, Service, host};
@@ -69,7 +70,11 @@ impl Answers {
         let attention = core.block.bell.ring();
         if let Some(held) = &service.cell.bare {
             let is_needed = attention == Attention::Busy || attention == Attention::Asleep && held.wakes();
-            if is_needed && let Err(error) = held.interrupt(index) {
+            if is_needed
+                && core.block.reasons.note(reasons::PROXY)
+                && let Err(error) = held.interrupt(index)
+            {
+                core.block.reasons.take_back(reasons::PROXY);
                 tracing::warn!("core {index} of the cell can't be interrupted: {error}");
             }
             return;

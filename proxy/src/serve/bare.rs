@@ -30,10 +30,10 @@ impl Held {
         self.wakes
     }
 
-    /// Interrupts a core of the cell.
+    /// Interrupts a core of the cell, whose block says why.
     pub fn interrupt(&self, index: u32) -> io::Result<()> {
         match &*self.lock() {
-            Some(bare) => bare.interrupt(index as usize, shm_ipc::bare::PROXY_VECTOR),
+            Some(bare) => bare.interrupt(index as usize),
             None => Ok(()),
         }
     }

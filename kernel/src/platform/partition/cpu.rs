@@ -17,6 +17,7 @@
 //! from the stack pointer.
 
 use core::ptr;
+use core::sync::atomic::AtomicU32;
 
 use shm_ipc::bare::{Bare, CORE_BYTES, STACK_BYTES};
 use x86_64::VirtAddr;
@@ -48,6 +49,8 @@ pub struct CoreArea {
     pub core: *const Core,
     /// Position among the cell's cores.
     pub index: u32,
+    /// Non-maskable interrupts of the cell that may still come. The core's own handler's.
+    pub owed: AtomicU32,
     gdt: GlobalDescriptorTable<10>,
     tss: TaskStateSegment,
 }
@@ -61,7 +64,7 @@ const _: () = assert!(core::mem::offset_of!(CoreArea, own) == 0);
 const _: () = assert!(size_of::<CoreArea>() as u64 <= STACK_BYTES && (STACKS + 2) * STACK_BYTES <= CORE_BYTES);
 
 /// Kernel code, as on Linux; the data segment follows it (SYSCALL wants that).
-const KERNEL_CS: u16 = 0x10;
+pub const KERNEL_CS: u16 = 0x10;
 /// Base of the selectors that SYSRET would load.
 const SYSRET_BASE: u16 = 0x23;
 
@@ -81,7 +84,16 @@ impl CoreArea {
             tss.interrupt_stack_table[stack as usize - 1] = VirtAddr::new(base as u64 + STACK_BYTES);
         }
         let gdt = GlobalDescriptorTable::empty();
-        let value = CoreArea { own: area, running: ptr::null(), scratch: 0, core: ptr::null(), index, gdt, tss };
+        let value = CoreArea {
+            own: area,
+            running: ptr::null(),
+            scratch: 0,
+            core: ptr::null(),
+            index,
+            owed: AtomicU32::new(0),
+            gdt,
+            tss,
+        };
         // SAFETY: the caller's promise.
         unsafe {
             area.write(value);
@@ -212,13 +224,6 @@ unsafe fn set_model_specific(bare: &Bare, area: &CoreArea, cpu: u32, numa_node: 
         // INIT leaves it as it was, but not every firmware does.
         Msr::new(PAT).write(bare.pat);
     }
-}
-
-/// The area of the core that executes this, on whatever stack.
-pub fn own_area() -> &'static CoreArea {
-    const KERNEL_GS_BASE: u32 = 0xc000_0102;
-    // SAFETY: set once for each core before anything asks; the areas stay.
-    unsafe { &*(Msr::new(KERNEL_GS_BASE).read() as *const CoreArea) }
 }
 
 /// Stands still for good.

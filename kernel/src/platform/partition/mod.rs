@@ -29,12 +29,14 @@ use alloc::vec::Vec;
 use shm_ipc::bare::USER_END;
 use shm_ipc::doorbell::Attention;
 use shm_ipc::layout::PAGE;
+use shm_ipc::reasons;
 use shm_ipc::region::Region;
 use spin::{Mutex, Once};
 
 use super::{Platform, Prot, Sharing};
 use crate::abi::{Errno, SysResult};
-use crate::sched;
+use crate::sched::core::pending;
+use crate::{entry, sched};
 use clock::Clock;
 use foreign::Source;
 use paging::{Full, Tables};
@@ -79,8 +81,11 @@ impl From<Full> for Errno {
 }
 
 impl Partition {
-    fn apic_id(&self, core: u32) -> u32 {
-        self.apic_ids[core as usize]
+    /// Interrupts a core of the cell, which finds out why: a bit of [`reasons`].
+    fn call(&self, core: u32, reason: u32) {
+        if sched::cores()[core as usize].block.reasons.note(reason) {
+            apic::send(self.apic_ids[core as usize]);
+        }
     }
 
     /// Cores forget what was mapped in the range, before anything of it is used otherwise.
@@ -255,23 +260,33 @@ impl Platform for Partition {
     }
 
     fn set_timer(&self, deadline: Option<u64>) {
-        apic::set_timer(deadline.map(|deadline| deadline.saturating_sub(self.monotonic())));
+        match deadline {
+            Some(deadline) => apic::set_timer(deadline.saturating_sub(self.monotonic())),
+            None => apic::stop_timer(),
+        }
     }
 
     fn sleep(&self, core: u32, deadline: Option<u64>) {
         let own = &sched::cores()[core as usize];
-        if self.wakes {
-            apic::set_timer(deadline.map(|deadline| deadline.saturating_sub(self.monotonic())));
+        let bell = own.block.bell.futex();
+        let timer = deadline.filter(|_| self.wakes);
+        if timer.is_some() {
+            self.set_timer(timer);
         }
-        while own.block.bell.futex().load(Ordering::SeqCst) == Attention::Asleep as u32
+        while bell.load(Ordering::SeqCst) == Attention::Asleep as u32
             && own.pending.load(Ordering::SeqCst) == 0
             && deadline.is_none_or(|deadline| self.monotonic() < deadline)
         {
             if self.wakes {
-                halt();
+                traps::halt(&own.pending, bell, Attention::Asleep as u32);
             } else {
-                interrupts_for_a_moment();
+                core::hint::spin_loop();
             }
+        }
+        if timer.is_some() {
+            apic::stop_timer();
+            // The scheduler had set it for something else, perhaps.
+            entry::request(own, pending::TIMER);
         }
     }
 
@@ -288,12 +303,11 @@ impl Platform for Partition {
     }
 
     fn relax(&self) {
-        shootdown::answer(cpu::own_area().index);
         core::hint::spin_loop();
     }
 
     fn kick(&self, core: u32) {
-        apic::send(self.apic_id(core), traps::KICK_VECTOR);
+        self.call(core, reasons::CORE);
     }
 
     fn wake_proxy(&self) {
@@ -318,16 +332,4 @@ impl Platform for Partition {
         // The proxy sees it in the control page and stops the other cores.
         cpu::park()
     }
-}
-
-/// Halts until an interrupt comes; one that is waiting already ends it at once.
-fn halt() {
-    // SAFETY: the handlers leave notes; STI takes effect after HLT has begun.
-    unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
-}
-
-/// Lets interrupts that wait come.
-fn interrupts_for_a_moment() {
-    // SAFETY: as in `halt`. STI shadows the next instruction.
-    unsafe { asm!("sti", "pause", "cli", options(nostack)) };
 }

@@ -1,20 +1,18 @@
 //! Other cores forget what they know of page tables that have changed.
 //!
-//! The core that has changed them asks all others and waits until each has answered. A core that
-//! runs the program, or halts, answers on the interrupt. A core in the kernel has interrupts off:
-//! it answers wherever it may wait for somebody ([`poll`]), and on its way to the program at the
-//! latest, because the interrupt is taken then. Only one core asks at a time: whoever holds the
-//! lock of the address space.
+//! The core that has changed them asks all others and waits until each has answered. They answer
+//! on the interrupt, which is not maskable: wherever they are, also in the kernel with locks held.
+//! Only one core asks at a time: whoever holds the lock of the address space.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use alloc::vec::Vec;
+use shm_ipc::reasons;
 use spin::Once;
 use x86_64::VirtAddr;
 use x86_64::instructions::tlb;
 
-use super::traps::SHOOTDOWN_VECTOR;
-use super::{apic, partition};
+use super::partition;
 
 /// Pages that are forgotten one by one; for more, everything is.
 const FEW: u64 = 32;
@@ -55,7 +53,7 @@ pub fn all(own: u32, start: u64, end: u64) {
     answered[own as usize].store(number, Ordering::SeqCst);
     let others = || (0..answered.len()).filter(|index| *index != own as usize);
     for index in others() {
-        apic::send(partition().apic_id(index as u32), SHOOTDOWN_VECTOR);
+        partition().call(index as u32, reasons::TABLES);
     }
     for index in others() {
         while answered[index].load(Ordering::SeqCst) < number {
@@ -64,7 +62,7 @@ pub fn all(own: u32, start: u64, end: u64) {
     }
 }
 
-/// The core with this index, which executes this, answers if it has been asked.
+/// The core with this index, in its handler, answers if it has been asked.
 pub fn answer(own: u32) {
     let Some(mine) = ANSWERED.get().and_then(|answered| answered.get(own as usize)) else { return };
     let number = ASKED.load(Ordering::SeqCst);

@@ -7,20 +7,27 @@
 //! them and the kernel goes on, on the thread's kernel stack; when the kernel was, a note is left
 //! or a guarded access to program memory is mended.
 //!
-//! The kernel runs with interrupts off, except where it halts for want of work. Its own Rust
-//! code uses no more than the xmm registers, which are saved around what interrupts it.
+//! What the cell or its proxy wants of a core comes as a non-maskable interrupt ([`super::apic`] says
+//! why), at any instruction, also of the kernel. It leaves a note there, and whoever is about to
+//! leave for the program or to halt finds it: either before, or because the way out is a window that
+//! the handler leads out of. Until the next IRET no other one comes. The kernel runs with other
+//! interrupts off, except where it halts for want of work.
+//!
+//! The kernel's own Rust code uses no more than the xmm registers, which are saved around what
+//! interrupts it.
 
 use core::arch::global_asm;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use shm_ipc::bare::{PROXY_VECTOR, STACK_BYTES};
+use shm_ipc::bare::STACK_BYTES;
 use shm_ipc::control::Cause;
+use shm_ipc::reasons;
 use x86_64::VirtAddr;
 use x86_64::instructions::tables::lidt;
 use x86_64::registers::control::Cr2;
 use x86_64::structures::DescriptorTablePointer;
 
-use super::cpu::{self, CoreArea, RUNNING, SCRATCH};
+use super::cpu::{self, CoreArea, KERNEL_CS, RUNNING, SCRATCH};
 use super::{apic, shootdown};
 use crate::arch::{self, KERNEL_STACK, TrapFrame};
 use crate::entry::{self, Fault, Trap};
@@ -29,10 +36,6 @@ use crate::sched::core::{Core, pending};
 use crate::sched::signal::{FaultWords, number};
 use crate::sched::thread::{THREAD_STACK, THREAD_VECTOR};
 
-/// Another core of the cell asks for attention.
-pub const KICK_VECTOR: u8 = 0xf1;
-/// Another core of the cell has changed page tables.
-pub const SHOOTDOWN_VECTOR: u8 = 0xf2;
 /// The core's timer.
 pub const TIMER_VECTOR: u8 = 0xf3;
 /// What the APIC sends when it has nothing to send.
@@ -171,6 +174,34 @@ tacet_interrupted:
     add rsp, 16
     iretq
 
+    .globl tacet_enter_by_iret
+tacet_enter_by_iret:                # (rdi: stack top, rsi: function)
+    sub rdi, 8                      # as a call would leave it
+    xor ebp, ebp
+    push {kernel_cs} + 8
+    push rdi
+    pushfq
+    push {kernel_cs}
+    push rsi
+    iretq
+
+    # From tacet_halt_begin to tacet_halt_end: a non-maskable interrupt that arrives in there goes
+    # on at the end.
+    .globl tacet_halt
+tacet_halt:                         # (rdi: a word, rsi: another, edx: its value)
+    .globl tacet_halt_begin
+tacet_halt_begin:
+    cmp dword ptr [rdi], 0
+    jne tacet_halt_end
+    cmp dword ptr [rsi], edx
+    jne tacet_halt_end
+    sti
+    hlt
+    .globl tacet_halt_end
+tacet_halt_end:
+    cli
+    ret
+
     .balign 16
     .globl tacet_call
 tacet_call:
@@ -268,12 +299,17 @@ tacet_call32:
     user_ss = const arch::USER_SS,
     user_cs = const arch::USER_CS,
     user_cs_32 = const arch::USER_CS_32,
+    kernel_cs = const KERNEL_CS,
 );
 
 unsafe extern "C" {
     fn tacet_vectors();
     fn tacet_call();
     fn tacet_call32();
+    fn tacet_enter_by_iret(top: u64, function: extern "C" fn() -> !) -> !;
+    fn tacet_halt(pending: *const u32, bell: *const u32, asleep: u32);
+    fn tacet_halt_begin();
+    fn tacet_halt_end();
 }
 
 /// Where SYSCALL leads.
@@ -331,6 +367,13 @@ pub fn load() {
     unsafe { lidt(&pointer) };
 }
 
+/// Halts until an interrupt comes, unless `pending` is not zero or `bell` is not `asleep`, which
+/// whoever interrupts the core changes first.
+pub fn halt(pending: &AtomicU32, bell: &AtomicU32, asleep: u32) {
+    // SAFETY: reads the two words; the handlers leave notes, and interrupts are off again after it.
+    unsafe { tacet_halt(pending.as_ptr(), bell.as_ptr(), asleep) }
+}
+
 /// The core on whose interrupt stack this runs.
 fn own_area() -> &'static CoreArea {
     let local = 0u8;
@@ -363,14 +406,15 @@ extern "C" fn tacet_program_interrupted(frame: &Interrupted) {
     let area = own_area();
     let Some(core) = core_of(area) else { cpu::park() };
     let trap = match frame.vector {
-        vector::NMI => return core.count(Cause::Involuntary),
-        vector::MACHINE_CHECK => return machine_check(core),
+        vector::NMI => match called(area, core) {
+            Called::For(cause) => Trap::Interrupt(cause),
+            // IRET lets the next one come.
+            Called::Done(cause) => return core.count(cause),
+        },
+        vector::MACHINE_CHECK => Trap::Interrupt(machine_check(core)),
         vector::CALL32 => Trap::Call32,
         vector if vector < vector::EXCEPTIONS => Trap::Fault(fault_of(frame, Some(core))),
-        vector => match interrupt(core, vector as u8) {
-            Some(cause) => Trap::Interrupt(cause),
-            None => return,
-        },
+        vector => Trap::Interrupt(interrupt(core, vector as u8)),
     };
     // SAFETY: the core runs a thread of the program, whose registers these are; its frame and
     // its kernel stack are unused while it is in the program.
@@ -378,7 +422,8 @@ extern "C" fn tacet_program_interrupted(frame: &Interrupted) {
         let thread = &*core.running_thread();
         thread.frame().write(registers(frame));
         thread.own.trap.set(trap);
-        arch::enter_on_stack(thread.entry_stack(), entry::trapped)
+        // Non-maskable interrupts are held back until an IRET: this one.
+        tacet_enter_by_iret(thread.entry_stack(), entry::trapped)
     }
 }
 
@@ -388,12 +433,22 @@ extern "C" fn tacet_kernel_interrupted(frame: &mut Interrupted) {
     let area = own_area();
     let core = core_of(area);
     match (frame.vector, core) {
-        (vector::NMI, core) => drop(core.map(|core| core.count(Cause::Involuntary))),
-        (vector::MACHINE_CHECK, Some(core)) => machine_check(core),
+        (vector::NMI, Some(core)) => {
+            if let Called::Done(Cause::Involuntary) = called(area, core) {
+                core.count(Cause::Involuntary);
+            }
+            look_again(frame, core);
+        }
+        // Whoever means the cell waits until its cores are there.
+        (vector::NMI, None) => {}
+        (vector::MACHINE_CHECK, Some(core)) => core.count(machine_check(core)),
         // A trap that the program armed and that came with its first instruction in the kernel
         // (MOV SS before SYSCALL): the program's registers say so again when it is back.
         (vector::DEBUG, _) => frame.rflags &= !0x100,
-        (vector, Some(core)) if vector >= vector::EXCEPTIONS => drop(interrupt(core, vector as u8)),
+        // The timer, and what was held back from the program: it does not see that.
+        (vector, Some(core)) if vector >= vector::EXCEPTIONS => {
+            interrupt(core, vector as u8);
+        }
         _ => kernel_fault(frame, core),
     }
 }
@@ -429,45 +484,80 @@ fn kernel_fault(frame: &mut Interrupted, core: Option<&'static Core>) {
     }
 }
 
-/// An interrupt. `None` when there is nothing for the kernel to do about it.
-fn interrupt(core: &'static Core, vector: u8) -> Option<Cause> {
-    let (what, cause) = match vector {
-        PROXY_VECTOR => (pending::LOOK, Cause::Doorbell),
-        KICK_VECTOR => (pending::LOOK, Cause::Kick),
-        TIMER_VECTOR => (pending::TIMER, Cause::Timer),
-        SHOOTDOWN_VECTOR => {
-            apic::end_of_interrupt();
-            shootdown::answer(core.index);
-            core.count(Cause::Kick);
-            return None;
-        }
-        _ => {
-            // The APIC wants no answer to a spurious one; to any other it does no harm.
-            if vector != SPURIOUS_VECTOR {
-                apic::end_of_interrupt();
-            }
-            core.count(Cause::Involuntary);
-            return None;
-        }
+/// What a non-maskable interrupt has come to.
+enum Called {
+    /// The kernel has to look at something.
+    For(Cause),
+    /// Nothing is left to do.
+    Done(Cause),
+}
+
+/// A non-maskable interrupt: does what it asks for, or notes it for the kernel.
+///
+/// Each reason in the core's block stands for one interrupt that was sent. Two that come close
+/// together may be one, or find both reasons with the first: so those that are owed are counted,
+/// and one that nobody owes is somebody else's.
+fn called(area: &CoreArea, core: &Core) -> Called {
+    let reasons = core.block.reasons.take();
+    if reasons & reasons::TABLES != 0 {
+        shootdown::answer(core.index);
+    }
+    let owed = area.owed.load(Ordering::Relaxed) + reasons.count_ones();
+    area.owed.store(owed.saturating_sub(1), Ordering::Relaxed);
+    let cause = match reasons {
+        reasons if reasons & reasons::PROXY != 0 => Cause::Doorbell,
+        reasons if reasons & reasons::CORE != 0 => Cause::Kick,
+        _ if owed > 0 => return Called::Done(Cause::Kick),
+        _ => return Called::Done(Cause::Involuntary),
     };
-    apic::end_of_interrupt();
+    // The core may be about to sleep: it must not.
     core.block.bell.polling();
-    core.pending.fetch_or(what, Ordering::SeqCst);
-    Some(cause)
+    entry::request(core, pending::LOOK);
+    Called::For(cause)
+}
+
+/// A note was left while the kernel may have looked for the last time: leads it out of the way to
+/// the program and of the way to a halt.
+fn look_again(frame: &mut Interrupted, core: &Core) {
+    let (begin, end, again) = arch::return_window();
+    if (begin..end).contains(&frame.rip) {
+        frame.rip = again;
+        // SAFETY: the core runs a thread of the program: it was about to leave for it.
+        frame.rsp = unsafe { (*core.running_thread()).frame() } as u64;
+    }
+    let (begin, end) = (tacet_halt_begin as *const () as u64, tacet_halt_end as *const () as u64);
+    if (begin..end).contains(&frame.rip) {
+        frame.rip = end;
+    }
+}
+
+/// A fixed interrupt: the timer's, or one that was sent to all processors of the machine.
+fn interrupt(core: &Core, vector: u8) -> Cause {
+    // The APIC wants no answer to a spurious one.
+    if vector != SPURIOUS_VECTOR {
+        apic::end_of_interrupt();
+    }
+    if vector != TIMER_VECTOR {
+        return Cause::Involuntary;
+    }
+    apic::timer_has_fired();
+    core.block.bell.polling();
+    entry::request(core, pending::TIMER);
+    Cause::Timer
 }
 
 /// Survived when the CPU says that what it interrupted can go on (AMD64 APM volume 2, section
 /// 9.3.1), else reported.
-fn machine_check(core: &Core) {
+fn machine_check(core: &Core) -> Cause {
     const MCG_STATUS: u32 = 0x17a;
     const RESTART_VALID: u64 = 1;
     let mut status = x86_64::registers::model_specific::Msr::new(MCG_STATUS);
     // SAFETY: the register exists where machine checks do.
     let word = unsafe { status.read() };
     assert!(word & RESTART_VALID != 0, "machine check, MCG_STATUS {word:#x}: the hardware of core {} fails", core.cpu);
-    core.count(Cause::Involuntary);
     // SAFETY: as above; a machine check while the bit is set would shut the machine down.
     unsafe { status.write(0) };
+    Cause::Involuntary
 }
 
 fn registers(i: &Interrupted) -> TrapFrame {

@@ -56,7 +56,7 @@ const X1_ICR: usize = 0x300;
 const X1_ICR2: usize = 0x310;
 
 /// Delivery modes, with level "assert", which all but the oldest processors want.
-const FIXED: u32 = 0x4000;
+const NON_MASKABLE: u32 = 0x4400;
 const INIT: u32 = 0x4500;
 const STARTUP: u32 = 0x4600;
 /// xAPIC: the last command is still on its way.
@@ -121,9 +121,9 @@ impl Apic {
         self.send(id, STARTUP | u32::from(page))
     }
 
-    /// Interrupts a processor.
-    pub fn interrupt(&self, id: u32, vector: u8) -> io::Result<()> {
-        self.send(id, FIXED | u32::from(vector))
+    /// Interrupts a processor, whatever it holds back.
+    pub fn interrupt(&self, id: u32) -> io::Result<()> {
+        self.send(id, NON_MASKABLE)
     }
 
     fn send(&self, id: u32, command: u32) -> io::Result<()> {
@@ -221,8 +221,8 @@ mod tests {
         assert_eq!(written(), 0x123_0000_4500);
         apic.start(7, 0x8f).expect("written");
         assert_eq!(written(), 0x7_0000_468f);
-        apic.interrupt(u32::MAX, 0xf0).expect("written");
-        assert_eq!(written(), 0xffff_ffff_0000_40f0);
+        apic.interrupt(u32::MAX).expect("written");
+        assert_eq!(written(), 0xffff_ffff_0000_4400);
     }
 
     #[test]

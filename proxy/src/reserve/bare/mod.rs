@@ -221,9 +221,9 @@ impl Bare {
         })?)
     }
 
-    /// Sends a fixed interrupt to core `index`.
-    pub fn interrupt(&self, index: usize, vector: u8) -> io::Result<()> {
-        self.apic.interrupt(self.core(index)?.apic, vector)
+    /// Sends a non-maskable interrupt to core `index`.
+    pub fn interrupt(&self, index: usize) -> io::Result<()> {
+        self.apic.interrupt(self.core(index)?.apic)
     }
 
     /// Makes core `index` stand still: INIT without SIPI.
