@@ -1,6 +1,7 @@
 /* POSIX threads, more of them than cores. */
 #define _GNU_SOURCE
 #include "show.h"
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -287,6 +288,43 @@ static void section_spin(void) {
     SHOW(turn);
 }
 
+static atomic_int told;
+static int to_teller[2];
+
+static void *tell(void *argument) {
+    (void)argument;
+    char number;
+    while (read(to_teller[0], &number, 1) == 1) {
+        for (volatile int i = 0; number && i < 2000000; i++)
+            ;
+        told = number;
+    }
+    return NULL;
+}
+
+/* A thread that spins shares its core with the one that it spins for, also after the core has
+ * slept in the middle of a slice. */
+static void section_spin_after_sleep(void) {
+    pthread_t teller;
+    SHOW(pipe(to_teller));
+    pthread_create(&teller, NULL, tell, NULL);
+    for (char number = 1; number <= 10; number++) {
+        /* The teller begins a slice, of which it takes little; then both sleep. */
+        write(to_teller[1], "", 1);
+        while (told)
+            ;
+        poll(NULL, 0, 30);
+        /* This thread comes back while the teller is at work. */
+        write(to_teller[1], &number, 1);
+        poll(NULL, 0, 1);
+        while (told != number)
+            ;
+    }
+    close(to_teller[1]);
+    pthread_join(teller, NULL);
+    puts("10 rounds");
+}
+
 static atomic_int cleaned;
 
 static void clean(void *argument) {
@@ -473,7 +511,7 @@ int main(int argc, char **argv) {
         {"join", section_join}, {"mutex", section_mutex}, {"condition", section_condition},
         {"barrier", section_barrier}, {"local", section_local}, {"robust", section_robust},
         {"locks", section_locks}, {"turns", section_turns}, {"spin", section_spin},
-        {"cancel", section_cancel}, {"main_leaves", section_main_leaves},
+        {"spin_after_sleep", section_spin_after_sleep}, {"cancel", section_cancel}, {"main_leaves", section_main_leaves},
         {"exit_group", section_exit_group}, {"identity", section_identity},
         {"futex", section_futex}, {"bad_base", section_bad_base}, {"moved", section_moved}, {NULL, NULL}};
     return run_section(argc, argv, sections);

@@ -4,7 +4,8 @@ use tacet_tests::{Case, Language, build, node, platform};
 
 mod one_core {
     tacet_tests::sections!("threads.c":
-        join, mutex, condition, barrier, local, robust, locks, turns, spin, cancel, identity, futex, bad_base);
+        join, mutex, condition, barrier, local, robust, locks, turns, spin, spin_after_sleep,
+        cancel, identity, futex, bad_base);
 }
 
 /// The same sections on two cores must print the same as on one.

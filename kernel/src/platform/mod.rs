@@ -134,7 +134,8 @@ pub trait Platform: Sync {
 
     /// Sleeps until this core's doorbell is rung, it is kicked or interrupted, or `deadline`
     /// (monotonic nanoseconds) has passed. Returns early for any reason or none. The doorbell
-    /// must have been announced as asleep.
+    /// must have been announced as asleep. What [`Platform::set_timer`] was asked for may be
+    /// forgotten.
     fn sleep(&self, core: u32, deadline: Option<u64>);
 
     /// Sleeps on a word in memory mapped from Linux while it holds `expected`, at most until

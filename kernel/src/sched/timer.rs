@@ -108,3 +108,8 @@ pub fn prepare_run(core: &Core) {
 pub fn fired(core: &Core) {
     core.timers.set_for.store(0, Ordering::Relaxed);
 }
+
+/// The core has slept, for which the platform may have used its timer: nothing counts as set.
+pub fn forgotten(core: &Core) {
+    core.timers.set_for.store(0, Ordering::Relaxed);
+}
