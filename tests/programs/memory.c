@@ -266,6 +266,33 @@ static void section_advise(void) {
     CHECK(is_zero(memory + 3 * PAGE, PAGE));
 }
 
+/* What MADV_DONTNEED shows of a file: what it holds by then, even if nobody has it open any more. */
+static void section_advise_file(void) {
+    int fd = pattern_file("advised", 2 * PAGE + 100);
+    char *file = mmap(NULL, 5 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    memset(file, 'w', 2 * PAGE + 500);
+    SHOW(pwrite(fd, "changed", 7, PAGE));
+    SHOW(madvise(file + PAGE, 4 * PAGE, MADV_DONTNEED));
+    CHECK(file[0] == 'w' && !memcmp(file + PAGE, "changed", 7));
+    CHECK(is_zero(file + 2 * PAGE + 100, PAGE - 100));
+    SHOW_READ(file + 3 * PAGE);
+    SHOW(pwrite(fd, "grown", 5, 3 * PAGE));
+    SHOW(close(fd));
+    SHOW(unlink("advised"));
+    SHOW(mprotect(file, 5 * PAGE, PROT_READ));
+    SHOW(madvise(file, 5 * PAGE, MADV_DONTNEED));
+    CHECK(is_filled(file, PAGE));
+    CHECK(!memcmp(file + 3 * PAGE, "grown", 6));
+    SHOW_READ(file + 4 * PAGE);
+    SHOW_WRITE(file + 3 * PAGE);
+    char *moved = mremap(file + PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, map(PAGE, PROT_NONE));
+    SHOW(munmap(file, 5 * PAGE));
+    SHOW(mprotect(moved, PAGE, PROT_READ | PROT_WRITE));
+    memset(moved, 'x', PAGE);
+    SHOW(madvise(moved, PAGE, MADV_DONTNEED));
+    CHECK(!memcmp(moved, "changed", 7));
+}
+
 static void section_reserve(void) {
     /* The way allocators and language runtimes reserve address space. */
     size_t length = 64 * GIBIBYTE;
@@ -353,6 +380,7 @@ int main(int argc, char **argv) {
         {"file_private", section_file_private}, {"file_shared", section_file_shared},
         {"file_shrunk", section_file_shrunk},
         {"protect", section_protect}, {"remap", section_remap}, {"advise", section_advise},
+        {"advise_file", section_advise_file},
         {"reserve", section_reserve}, {"stack", section_stack}, {"errors", section_errors}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

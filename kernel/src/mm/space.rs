@@ -331,6 +331,7 @@ impl AddressSpace {
         for run in runs {
             self.frames.free(run.frame, run.len);
         }
+        self.let_files_go(&gone);
     }
 
     /// Whether nothing is mapped there and it is not the stack's guard.
@@ -392,10 +393,11 @@ impl AddressSpace {
     /// Books a mapping of Linux's pages that the platform has made already.
     fn enter_foreign(&mut self, at: u64, len: u64, prot: Prot, kind: Kind) {
         let range = at..at + len;
-        self.regions.remove(range.clone());
+        let gone = self.regions.remove(range.clone());
         for run in self.mapped.remove(range) {
             self.frames.free(run.frame, run.len);
         }
+        self.let_files_go(&gone);
         self.regions.insert(Vma { start: at, end: at + len, prot, kind, policy: Policy::DEFAULT });
     }
 

@@ -79,6 +79,25 @@ pub trait Platform: Sync {
     /// As mmap(2) for a file that can't be mapped for reading, else as pread(2).
     fn read_file(&self, fd: i32, offset: u64, frame: u64, len: u64) -> Result<u64, Errno>;
 
+    /// Keeps the file behind a private mapping that is read: the program may close the descriptor,
+    /// and what it has mapped still has a name and can be read again. `copy` is the mapping's number.
+    /// As [`Platform::read_file`], it and the two below are called under the lock of the address
+    /// space.
+    ///
+    /// # Errors
+    /// As mmap(2).
+    fn keep_file(&self, copy: u64, fd: i32, offset: u64, len: u64) -> Result<(), Errno>;
+
+    /// Reads a kept file again, up to `len` bytes at `offset`, not before the mapping's, into frames
+    /// from `frame` on. Gives how many whole pages of it there are, in bytes.
+    ///
+    /// # Errors
+    /// `EIO` when the file can't be read.
+    fn read_kept(&self, copy: u64, offset: u64, frame: u64, len: u64) -> Result<u64, Errno>;
+
+    /// Nothing is left of the mapping for which the file was kept.
+    fn drop_file(&self, copy: u64);
+
     /// Maps a SysV shared-memory segment of Linux, which is `len` bytes long.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use shm_ipc::calls::private;
 
 use super::bare::Held;
 use super::call::Call;
+use super::copies;
 use super::host::{self, Arg, Errno, Outcome};
 use crate::reserve::bare::Pinned;
 
@@ -80,7 +81,6 @@ impl Mappings {
 pub fn execute(call: &mut Call<'_, '_>) -> Option<Outcome> {
     let held = call.service.cell.bare.clone()?;
     Some(match call.nr {
-        private::READ_MAPPED => read(call),
         private::FOREIGN_MAP => map(call, &held),
         private::FOREIGN_PAGES => pages(call),
         private::FOREIGN_UNMAP => unmap(call),
@@ -88,7 +88,7 @@ pub fn execute(call: &mut Call<'_, '_>) -> Option<Outcome> {
         private::FOREIGN_SYNC => sync(call),
         private::FOREIGN_FUTEX => futex(call),
         private::HOST_CLOCK => clock(call),
-        _ => return None,
+        _ => return copies::execute(call),
     })
 }
 
@@ -99,33 +99,6 @@ fn range(call: &Call<'_, '_>, index: usize) -> Option<(u64, u64)> {
     let is_good = at.is_multiple_of(PAGE) && len.is_multiple_of(PAGE) && len > 0 && at >= PAGE && end <= USER_END;
     let is_ours = at < PROXY.end && PROXY.start < end;
     (is_good && !is_ours).then_some((at, len))
-}
-
-/// Modes in which a file can be open (open(2)).
-fn access_mode(fd: i32) -> Result<i32, Errno> {
-    Ok(host::numbers(libc::SYS_fcntl, &[i64::from(fd), i64::from(libc::F_GETFL)])? as i32 & libc::O_ACCMODE)
-}
-
-/// What a private mapping of a file shows.
-fn read(call: &mut Call<'_, '_>) -> Outcome {
-    let fd = call.int(0);
-    let is_kernels = call.descriptors().is_private(fd) && fd == call.service.cell.exec_fd;
-    if call.descriptors().is_private(fd) && !is_kernels {
-        return Err(Errno(libc::EBADF));
-    }
-    if access_mode(fd)? == libc::O_WRONLY {
-        return Err(Errno(libc::EACCES));
-    }
-    let [segment] = call.block.segments(1) else { return Err(Errno(libc::EFAULT)) };
-    let len = segment.len.min(call.word(2));
-    let buffer = Arg::shared(&call.service.cell.region, segment.offset, len).ok_or(Errno(libc::EFAULT))?;
-    let (file, offset, len) = (Arg::number(fd as u64), Arg::number(call.word(3)), Arg::number(len));
-    let result = call.inline(libc::SYS_pread64, &[file, buffer, len, offset, Arg::null(), Arg::null()]);
-    // What can't be read at a place can't be mapped either: mmap(2) says ENODEV.
-    result.map_err(|errno| match errno.0 {
-        libc::ESPIPE | libc::EISDIR | libc::EINVAL | libc::ENXIO => Errno(libc::ENODEV),
-        _ => errno,
-    })
 }
 
 /// Bytes of a file from `offset` on, in whole pages.
@@ -176,7 +149,7 @@ fn name_of(fd: i32) -> String {
 fn map_file(call: &Call<'_, '_>, at: u64, len: u64) -> Result<u64, Errno> {
     let fd = call.fd(0)?;
     let (offset, is_read_only) = (call.word(1), call.word(5) == 1);
-    let mode = access_mode(fd)?;
+    let mode = host::access_mode(fd)?;
     if mode == libc::O_WRONLY || mode == libc::O_RDONLY && !is_read_only {
         return Err(Errno(libc::EACCES));
     }

@@ -311,6 +311,22 @@ pub fn is_nonblocking(fd: i32) -> bool {
     flags.is_ok_and(|flags| flags & i64::from(libc::O_NONBLOCK) != 0)
 }
 
+/// The mode in which a file is open (open(2)).
+pub fn access_mode(fd: i32) -> Result<i32, Errno> {
+    Ok(numbers(libc::SYS_fcntl, &[i64::from(fd), i64::from(libc::F_GETFL)])? as i32 & libc::O_ACCMODE)
+}
+
+/// Copies `len` bytes from an address of this process, whatever is there, to `to`. Gives how many
+/// there were before the first page that can't be read.
+pub fn copy_own(from: u64, to: Arg<'_>, len: u64) -> Outcome {
+    let local = libc::iovec { iov_base: to.word as *mut _, iov_len: len as usize };
+    let remote = libc::iovec { iov_base: from as *mut _, iov_len: len as usize };
+    let one = Arg::number(1);
+    let (local, remote) = (Arg::pointer((&raw const local).cast()), Arg::pointer((&raw const remote).cast()));
+    let own = Arg::number(own_pid() as u64);
+    call(libc::SYS_process_vm_readv as u32, &[own, local, one, remote, one, Arg::null()])
+}
+
 /// Type and device of a file: `st_mode` and `st_rdev`.
 #[derive(Debug, Clone, Copy)]
 pub struct FileType {

@@ -26,6 +26,7 @@ mod arguments;
 pub mod bare;
 mod call;
 mod cancel;
+mod copies;
 mod descriptors;
 mod dispatch;
 mod events;
@@ -58,6 +59,7 @@ use shm_ipc::ring::{Corrupt, Incoming, SIGINFO_BYTES};
 use answers::Answers;
 use bare::Held;
 use cancel::Registry;
+use copies::Copies;
 use descriptors::Descriptors;
 use foreign::Mappings;
 use pool::Pool;
@@ -123,6 +125,7 @@ pub(crate) struct Service {
     registry: Registry,
     descriptors: Descriptors,
     mappings: Mappings,
+    copies: Copies,
     pool: Pool,
     stopped: AtomicBool,
     faults: Sender<Fault>,
@@ -217,6 +220,7 @@ pub fn serve(cell: Cell) -> io::Result<Server> {
         registry: Registry::default(),
         descriptors: Descriptors::new(&cell),
         mappings: Mappings::default(),
+        copies: Copies::default(),
         pool: Pool::default(),
         stopped: AtomicBool::new(false),
         faults: sender,

@@ -43,3 +43,11 @@ pub const HOST_CLOCK: u32 = KERNEL_ONLY + 11;
 /// Moves what `FOREIGN_MAP` mapped as mremap(2): a0 from, a1 old length, a2 to, a3 new length.
 /// Its pages stay the same; `extra` as for `FOREIGN_MAP`.
 pub const FOREIGN_MOVE: u32 = KERNEL_ONLY + 12;
+/// Keeps the file behind a private mapping whose content was read: a0 its descriptor (as for
+/// `READ_MAPPED`), a1 offset, a2 bytes, a3 the mapping's number. Errors as mmap(2).
+pub const KEEP_FILE: u32 = KERNEL_ONLY + 13;
+/// Reads again what the file has by now: a0 the mapping's number, a1 buffer (out), a2 length, a3
+/// offset in the file, not before the mapping's. Gives how many bytes there are, in whole pages.
+pub const READ_KEPT: u32 = KERNEL_ONLY + 14;
+/// Nothing of the mapping with number a0 is left.
+pub const DROP_FILE: u32 = KERNEL_ONLY + 15;

@@ -115,19 +115,54 @@ fn memory_out_of_reach_holds_the_file_when_it_is_reached() {
 }
 
 #[test]
-fn dontneed_shows_the_file_or_is_refused() {
-    let (mut space, platform, bytes) = mapped(1);
-    assert_eq!(space.madvise(AT, 5 * PAGE, linux::MADV_DONTNEED), Ok(0));
-    assert_eq!(page_bytes(&space, AT).unwrap(), bytes[..PAGE as usize]);
-    space.mprotect(AT, PAGE, 3).unwrap();
+fn dontneed_shows_the_file() {
+    let (mut space, platform, bytes) = mapped(3);
     space.write_frames(AT, b"x").unwrap();
-    space.mprotect(AT, PAGE, 1).unwrap();
-    assert_eq!(space.madvise(AT, 5 * PAGE, linux::MADV_DONTNEED), Err(Errno::EINVAL));
-    assert_eq!(space.madvise(AT + PAGE, 4 * PAGE, linux::MADV_DONTNEED), Ok(0));
+    space.write_frames(AT + 2 * PAGE + 200, b"behind the end").unwrap();
+    space.write_frames(AT + PAGE, b"stays").unwrap();
+    assert_eq!(space.madvise(AT, PAGE, linux::MADV_DONTNEED), Ok(0));
+    assert_eq!(space.madvise(AT + 2 * PAGE, 3 * PAGE, linux::MADV_DONTNEED), Ok(0));
+    assert_eq!(page_bytes(&space, AT).unwrap(), bytes[..PAGE as usize]);
+    assert_eq!(page_bytes(&space, AT + PAGE).unwrap()[..5], *b"stays");
+    assert!(page_bytes(&space, AT + 2 * PAGE).unwrap()[100..].iter().all(|byte| *byte == 0));
+    assert_eq!(space.handle_fault(AT + 3 * PAGE, Access::Read), Fault::Bus);
     assert_eq!(space.madvise(AT, PAGE, linux::MADV_FREE), Err(Errno::EINVAL));
     assert_eq!(space.madvise(AT, PAGE, linux::MADV_WIPEONFORK), Err(Errno::EINVAL));
     assert_eq!(space.madvise(AT, PAGE, linux::MADV_REMOVE), Err(Errno::EACCES));
     check_books(&space, platform);
+}
+
+#[test]
+fn dontneed_sees_that_the_file_has_changed() {
+    let (mut space, platform, _) = mapped(1);
+    let longer: Vec<u8> = file_bytes(4 * PAGE + 1).iter().map(|byte| !byte).collect();
+    platform.change_file(longer.clone());
+    assert_eq!(space.madvise(AT, 5 * PAGE, linux::MADV_DONTNEED), Ok(0));
+    check_books(&space, platform);
+    for page in 0..4 {
+        let at = (page * PAGE) as usize;
+        assert_eq!(page_bytes(&space, AT + page * PAGE).unwrap(), longer[at..at + PAGE as usize]);
+    }
+    assert_eq!(page_bytes(&space, AT + 4 * PAGE).unwrap()[..2], [longer[4 * PAGE as usize], 0]);
+    platform.change_file(longer[..PAGE as usize].to_vec());
+    assert_eq!(space.madvise(AT, 5 * PAGE, linux::MADV_DONTNEED), Ok(0));
+    assert_eq!(space.handle_fault(AT + PAGE, Access::Read), Fault::Bus);
+    assert_eq!(space.usage().1, FRAMES - PAGE);
+    check_books(&space, platform);
+}
+
+#[test]
+fn a_file_is_kept_until_nothing_is_left_of_its_mapping() {
+    let (mut space, platform, _) = mapped(1);
+    let [first] = platform.kept()[..] else { panic!("one mapping") };
+    space.munmap(AT + PAGE, PAGE).unwrap();
+    let moved = space.mremap(AT + 2 * PAGE, 3 * PAGE, 3 * PAGE, 3, AT + (1 << 20)).unwrap();
+    space.munmap(AT, PAGE).unwrap();
+    assert_eq!(platform.kept(), [first]);
+    map(&mut space, moved, 3 * PAGE, 1, 0).unwrap();
+    assert!(platform.kept().len() == 1 && platform.kept() != [first], "another has taken its place");
+    space.unmap_all();
+    assert!(platform.kept().is_empty());
 }
 
 #[test]

@@ -14,6 +14,7 @@ use shm_ipc::layout::{LARGE_PAGE, PAGE};
 
 use self::platform::TestPlatform;
 use super::frames::Stock;
+use super::regions::Kind;
 use super::space::{AddressSpace, MapRequest};
 use crate::abi::{Errno, linux};
 use crate::platform::Prot;
@@ -103,6 +104,12 @@ pub fn check_books(space: &AddressSpace, platform: &TestPlatform) {
         }
     }
     assert_eq!(platform.pages(), pages, "something is mapped that nobody asked for");
+    let copies = space.regions().filter_map(|vma| match vma.kind {
+        Kind::FileCopy { id, .. } => Some(id),
+        _ => None,
+    });
+    let copies: std::collections::BTreeSet<u64> = copies.collect();
+    assert!(platform.kept().into_iter().eq(copies), "files are kept for as long as something shows them");
     let (total, free) = space.usage();
     let used: u64 = space.mapped.runs().map(|run| run.len).sum();
     assert_eq!(total, free + used + space.frames.parked_bytes(), "frames leak");

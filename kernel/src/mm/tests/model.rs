@@ -74,6 +74,10 @@ impl Identity {
         }
     }
 
+    fn is_copy(self) -> bool {
+        matches!(self, Identity::Copy { .. })
+    }
+
     fn is_file(self) -> bool {
         matches!(self, Identity::File { .. })
     }
@@ -428,17 +432,16 @@ impl Pair {
     fn advise(&mut self, at: u64, count: u64, advice: u32) {
         let result = self.space.madvise(at, count * PAGE, advice);
         let whole = self.model.is_whole(at, count);
-        let is_copy =
-            |page: &ModelPage, changed| matches!(page.identity, Identity::Copy { written, .. } if written == changed);
+        // A call that fails has done what came before.
+        let Model { file, pages: known, .. } = &mut self.model;
         for page in pages(at, count) {
-            let Some(page) = self.model.pages.get_mut(&page) else { continue };
+            let Some(page) = known.get_mut(&page) else { continue };
             let shared = matches!(page.identity, Identity::Shared { .. });
             let refused = match advice {
                 _ if page.identity.is_file() => (advice == linux::MADV_FREE).then_some(Errno::EINVAL),
-                linux::MADV_DONTNEED if is_copy(page, true) => Some(Errno::EINVAL),
-                linux::MADV_FREE if is_copy(page, true) || is_copy(page, false) => Some(Errno::EINVAL),
-                linux::MADV_REMOVE if is_copy(page, true) || is_copy(page, false) => Some(Errno::EACCES),
-                _ if is_copy(page, false) => continue,
+                linux::MADV_DONTNEED if page.identity.is_copy() => None,
+                linux::MADV_FREE if page.identity.is_copy() => Some(Errno::EINVAL),
+                linux::MADV_REMOVE if page.identity.is_copy() => Some(Errno::EACCES),
                 linux::MADV_FREE if shared => Some(Errno::EINVAL),
                 linux::MADV_REMOVE if !shared => Some(Errno::EINVAL),
                 _ => None,
@@ -446,6 +449,11 @@ impl Pair {
             if let Some(errno) = refused {
                 assert_eq!(result, Err(errno));
                 return;
+            }
+            if let (linux::MADV_DONTNEED, Identity::Copy { offset, .. }) = (advice, page.identity) {
+                let rest = file.as_deref().and_then(|file| file.get(offset as usize..)).unwrap_or(&[]);
+                page.value = first_word(&[rest, &[0; 8]].concat());
+                continue;
             }
             if advice == linux::MADV_REMOVE || advice == linux::MADV_DONTNEED && !shared {
                 page.value = 0;

@@ -31,6 +31,10 @@ struct State {
     /// So many mappings of frames succeed, then one fails.
     failing: Option<u32>,
     advised: Vec<(u64, u64, u32)>,
+    /// What the file holds by now, if it has changed.
+    changed: Option<Vec<u8>>,
+    /// Numbers of the mappings whose file is kept, and where in it they begin.
+    kept: BTreeMap<u64, u64>,
 }
 
 /// The platform of the tests. Descriptor 9 is one that can't be mapped.
@@ -121,6 +125,16 @@ impl TestPlatform {
         self.state.lock().unwrap().failing = Some(count);
     }
 
+    /// The file holds something else from now on.
+    pub fn change_file(&self, bytes: Vec<u8>) {
+        self.state.lock().unwrap().changed = Some(bytes);
+    }
+
+    /// Numbers of the mappings whose file is kept.
+    pub fn kept(&self) -> Vec<u64> {
+        self.state.lock().unwrap().kept.keys().copied().collect()
+    }
+
     /// The calls of `advise_foreign`.
     pub fn advised(&self) -> Vec<(u64, u64, u32)> {
         self.state.lock().unwrap().advised.clone()
@@ -194,6 +208,29 @@ impl Platform for TestPlatform {
         let bytes = &rest[..rest.len().min(len as usize)];
         assert!(self.region.write(frame, bytes));
         Ok(bytes.len() as u64)
+    }
+
+    fn keep_file(&self, copy: u64, fd: i32, offset: u64, _len: u64) -> Result<(), Errno> {
+        check_descriptor(fd)?;
+        let before = self.state.lock().unwrap().kept.insert(copy, offset);
+        assert_eq!(before, None, "two mappings of one number");
+        Ok(())
+    }
+
+    fn read_kept(&self, copy: u64, offset: u64, frame: u64, len: u64) -> Result<u64, Errno> {
+        let state = self.state.lock().unwrap();
+        let start = *state.kept.get(&copy).expect("only of files that are kept");
+        assert!(offset >= start, "before the mapping");
+        let file = state.changed.as_ref().or(self.file.as_ref()).expect("a file");
+        let rest = usize::try_from(offset).ok().and_then(|at| file.get(at..)).unwrap_or(&[]);
+        let mut bytes = rest[..rest.len().min(len as usize)].to_vec();
+        bytes.resize(bytes.len().next_multiple_of(PAGE as usize), 0);
+        assert!(self.region.write(frame, &bytes));
+        Ok(bytes.len() as u64)
+    }
+
+    fn drop_file(&self, copy: u64) {
+        assert!(self.state.lock().unwrap().kept.remove(&copy).is_some(), "dropped twice, or never kept");
     }
 
     fn map_segment(&self, at: u64, _len: u64, shmid: i32, read_only: bool) -> Result<(), Errno> {

@@ -112,6 +112,33 @@ pub fn read(fd: i32, offset: u64, frame: u64, len: u64) -> Result<u64, Errno> {
     Ok(done)
 }
 
+/// Keeps a file for a private mapping.
+///
+/// # Errors
+/// As mmap(2).
+pub fn keep(copy: u64, fd: i32, offset: u64, len: u64) -> Result<(), Errno> {
+    ask(private::KEEP_FILE, &[i64::from(fd).cast_unsigned(), offset, len, copy]).result.map(|_| ())
+}
+
+/// Reads a kept file into frames of the cell. Gives how many bytes there are, in whole pages.
+///
+/// # Errors
+/// What the proxy says.
+pub fn read_kept(copy: u64, offset: u64, frame: u64, len: u64) -> Result<u64, Errno> {
+    let mut request = Request::kernel(private::READ_KEPT);
+    request.set(0, copy);
+    request.set(2, len);
+    request.set(3, offset);
+    request.frames(1, frame, len)?;
+    Ok(request.run_in_place().result?.min(len) / PAGE * PAGE)
+}
+
+/// A kept file is not needed any more.
+pub fn drop_file(copy: u64) {
+    // The proxy forgets it, or has never known it: both are right.
+    let _ = ask(private::DROP_FILE, &[copy]);
+}
+
 /// Sleeps on a word while it holds `expected`, at most until `until`. `true` when woken.
 pub fn wait(address: u64, expected: u32, until: u64) -> bool {
     ask(private::FOREIGN_FUTEX, &[address, 1, u64::from(expected), until]).result.is_ok()

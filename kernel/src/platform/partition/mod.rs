@@ -205,6 +205,18 @@ impl Platform for Partition {
         foreign::read(fd, offset, frame, len)
     }
 
+    fn keep_file(&self, copy: u64, fd: i32, offset: u64, len: u64) -> Result<(), Errno> {
+        foreign::keep(copy, fd, offset, len)
+    }
+
+    fn read_kept(&self, copy: u64, offset: u64, frame: u64, len: u64) -> Result<u64, Errno> {
+        foreign::read_kept(copy, offset, frame, len)
+    }
+
+    fn drop_file(&self, copy: u64) {
+        foreign::drop_file(copy);
+    }
+
     fn map_segment(&self, at: u64, len: u64, shmid: i32, read_only: bool) -> Result<(), Errno> {
         let prot = if read_only { Prot::READ } else { Prot::READ | Prot::WRITE };
         self.map_source(Source::Segment(shmid), at, len, prot, read_only)

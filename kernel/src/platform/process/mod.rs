@@ -147,6 +147,16 @@ impl Platform for Process {
         Err(Errno::ENODEV)
     }
 
+    fn keep_file(&self, _copy: u64, _fd: i32, _offset: u64, _len: u64) -> Result<(), Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    fn read_kept(&self, _copy: u64, _offset: u64, _frame: u64, _len: u64) -> Result<u64, Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    fn drop_file(&self, _copy: u64) {}
+
     fn map_segment(&self, at: u64, _len: u64, shmid: i32, read_only: bool) -> Result<(), Errno> {
         const SHM_RDONLY: u64 = 0o10000;
         const SHM_REMAP: u64 = 0o40000;
