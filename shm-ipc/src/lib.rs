@@ -32,6 +32,7 @@ pub mod control;
 pub mod doorbell;
 pub mod layout;
 pub mod reasons;
+pub mod maps;
 pub mod region;
 pub mod ring;
 mod sync;

@@ -6,6 +6,7 @@ use shm_ipc::boot::BootInfo;
 
 use super::load::{self, Program, Source};
 use super::stack::{self, Contents};
+use super::started::{self, Started};
 use crate::abi::Errno;
 use crate::arch::TrapFrame;
 use crate::forward::Request;
@@ -95,7 +96,16 @@ pub fn exec(info: &BootInfo, args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> 
     random.copy_from_slice(&info.random[..16]);
     let auxiliary = stack::auxiliary(&image, info);
     let contents = Contents { args, env, path, random, auxiliary: &auxiliary };
-    let sp = stack::put(&mut space, &stack, &contents)?;
+    let initial = stack::put(&mut space, &stack, &contents)?;
     drop(space);
+    let sp = initial.sp;
+    started::remember(Started {
+        code: program.code(image.base),
+        heap: image.heap_start,
+        stack: sp,
+        args: initial.args,
+        env: initial.env,
+        auxiliary: initial.auxiliary,
+    });
     Ok(TrapFrame::start(image.start_ip, sp))
 }

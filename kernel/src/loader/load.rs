@@ -15,7 +15,7 @@ use core::ops::Range;
 use super::elf::{FILE_HEADER, Headers, Image, PHENT, Segment};
 use crate::abi::Errno;
 use crate::mm::{AddressSpace, Kind};
-use crate::platform::Sharing;
+use crate::platform::{Prot, Sharing};
 
 /// Where a relocatable program goes: as on Linux without randomisation (`ELF_ET_DYN_BASE`,
 /// two thirds of the address space).
@@ -69,6 +69,16 @@ impl Program {
     #[must_use]
     pub fn interpreter(&self) -> Option<&[u8]> {
         self.interpreter.as_deref()
+    }
+
+    /// Addresses of its code when it lies at `base`: from the first segment that may be run to the
+    /// end of the last.
+    #[must_use]
+    pub fn code(&self, base: u64) -> Range<u64> {
+        let code = || self.image.segments.iter().filter(|segment| segment.prot.contains(Prot::EXEC));
+        let start = code().map(|segment| segment.vaddr).min().unwrap_or(0);
+        let end = code().map(|segment| segment.vaddr + segment.file_len).max().unwrap_or(0);
+        start.wrapping_add(base)..end.wrapping_add(base)
     }
 
     /// Whether the program wants to run code on its stack.
@@ -214,7 +224,6 @@ mod tests {
     use crate::mm::tests::platform::{TestPlatform, USER};
     use crate::mm::tests::{check_books, fresh, fresh_reading, page_bytes, word};
     use crate::mm::{Access, Piece};
-    use crate::platform::Prot;
 
     struct Opened(File);
 

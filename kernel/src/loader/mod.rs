@@ -4,5 +4,7 @@ pub mod elf;
 pub mod exec;
 pub mod load;
 pub mod stack;
+mod started;
 
 pub use exec::exec;
+pub use started::{Started, started};

@@ -59,6 +59,12 @@ pub struct InitialStack {
     pub sp: u64,
     /// What lies from there to the top.
     pub bytes: Vec<u8>,
+    /// The strings of the arguments.
+    pub args: Range<u64>,
+    /// The strings of the environment.
+    pub env: Range<u64>,
+    /// The auxiliary vector, with its end.
+    pub auxiliary: Vec<u64>,
 }
 
 /// Bytes of the main stack for a soft limit (`u64::MAX`: none).
@@ -132,8 +138,11 @@ pub fn build(top: u64, stack_len: u64, contents: &Contents<'_>) -> Result<Initia
     let mut strings = Strings { top, bytes: Vec::new() };
     strings.push(&[0; 8]);
     let path = strings.push_string(contents.path);
+    let env_end = strings.address();
     let env = strings.push_all(contents.env);
+    let args_end = strings.address();
     let args = strings.push_all(contents.args);
+    let args_start = strings.address();
     let platform = strings.push_string(PLATFORM);
     let random = strings.push(&contents.random);
 
@@ -146,16 +155,15 @@ pub fn build(top: u64, stack_len: u64, contents: &Contents<'_>) -> Result<Initia
     words.push(0);
     words.extend(env);
     words.push(0);
-    for &(key, value) in contents.auxiliary.iter().filter(useful).chain(&own) {
-        words.extend([u64::from(key), value]);
-    }
-    words.extend([u64::from(auxvec::AT_NULL), 0]);
+    let vector = contents.auxiliary.iter().filter(useful).chain(&own).chain(&[(auxvec::AT_NULL, 0)]);
+    let auxiliary: Vec<u64> = vector.flat_map(|&(key, value)| [u64::from(key), value]).collect();
+    words.extend(&auxiliary);
 
     let sp = (strings.address() - 8 * words.len() as u64) & !15;
     let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     bytes.resize((strings.address() - sp) as usize, 0);
     bytes.extend(strings.bytes.iter().rev());
-    Ok(InitialStack { sp, bytes })
+    Ok(InitialStack { sp, bytes, args: args_start..args_end, env: args_end..env_end, auxiliary })
 }
 
 fn check_lengths(stack_len: u64, contents: &Contents<'_>) -> Result<(), Errno> {
@@ -169,14 +177,14 @@ fn check_lengths(stack_len: u64, contents: &Contents<'_>) -> Result<(), Errno> {
     if bytes > limit { Err(Errno::E2BIG) } else { Ok(()) }
 }
 
-/// Reserves the main stack and puts [`Contents`] on it; gives the stack pointer.
+/// Puts [`Contents`] on the main stack.
 ///
 /// # Errors
 /// `E2BIG` when arguments and environment are too long, `ENOMEM` when there is no room.
-pub fn put(space: &mut AddressSpace, stack: &Range<u64>, contents: &Contents<'_>) -> Result<u64, Errno> {
+pub fn put(space: &mut AddressSpace, stack: &Range<u64>, contents: &Contents<'_>) -> Result<InitialStack, Errno> {
     let initial = build(stack.end, stack.end - stack.start, contents)?;
     space.write_frames(initial.sp, &initial.bytes).map_err(|_| Errno::ENOMEM)?;
-    Ok(initial.sp)
+    Ok(initial)
 }
 
 #[cfg(test)]
@@ -263,6 +271,7 @@ mod tests {
         let first = reader.word(stack.sp + 8);
         let at = (first - stack.sp) as usize;
         assert_eq!(&stack.bytes[at..at + 14], b"one\0two\0E=3\0p\0");
+        assert_eq!((stack.args.clone(), stack.env), (first..first + 8, stack.args.end..first + 12));
     }
 
     #[test]
@@ -289,7 +298,7 @@ mod tests {
         assert_eq!(platform.pages(), 0);
         let args = strings(&["a"]);
         let contents = Contents { args: &args, env: &[], path: b"p", random: [7; 16], auxiliary: &[] };
-        let sp = put(&mut space, &stack, &contents).unwrap();
+        let sp = put(&mut space, &stack, &contents).unwrap().sp;
         assert!(sp < stack.end && sp > stack.end - 1024);
         let expected = build(stack.end, 8 << 20, &contents).unwrap();
         assert_eq!(crate::mm::tests::word(&space, sp), Some(1));

@@ -3,6 +3,7 @@
 //! ```text
 //! user         copies between kernel and program
 //! space        mmap, munmap, brk    protect, remap, advise, fault, pieces: its other calls
+//! areas        what /proc/<pid> says of it
 //! populate     which frames a region gets, and when     copies   of files, where those can't be mapped
 //! regions      what the program has mapped (VMAs)       policy   what mbind said about it
 //! translation  which frames lie behind which addresses
@@ -13,6 +14,7 @@
 //! the fault that this may cause needs it too.
 
 mod advise;
+mod areas;
 mod copies;
 mod cut;
 mod fault;
@@ -36,6 +38,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use shm_ipc::layout::PAGE;
 use spin::{Mutex, MutexGuard, Once};
 
+pub use areas::Sizes;
 pub use fault::{Access, Fault};
 pub use frames::{Extent, Frames, Stock};
 pub use pieces::Piece;

@@ -4,6 +4,7 @@ mod identity;
 mod marshal;
 mod memory;
 mod named;
+mod procfs;
 mod scheduling;
 mod signals;
 mod special;

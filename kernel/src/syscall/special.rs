@@ -5,24 +5,28 @@ use alloc::vec::Vec;
 use shm_ipc::calls::{Call, ioctl};
 
 use super::marshal::{build, iovecs, read_iovecs};
-use super::{named, signals};
+use super::{named, procfs, signals};
 use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
 use crate::mm::{self, Access, Piece, user};
 use crate::sched::signal;
 use crate::{platform, sched};
 
+/// open(2)
+pub const OPEN: u32 = 2;
 const IOCTL: u32 = 16;
 const SELECT: u32 = 23;
 const SHMCTL: u32 = 31;
 const SENDMSG: u32 = 46;
 const RECVMSG: u32 = 47;
 const FCNTL: u32 = 72;
+const OPENAT: u32 = 257;
 const PSELECT6: u32 = 270;
 const PPOLL: u32 = 271;
 const EPOLL_PWAIT: u32 = 281;
 const PROCESS_VM_READV: u32 = 310;
 const PROCESS_VM_WRITEV: u32 = 311;
+const OPENAT2: u32 = 437;
 const EPOLL_PWAIT2: u32 = 441;
 
 /// Whether [`forward`] is to be used.
@@ -30,7 +34,9 @@ const EPOLL_PWAIT2: u32 = 441;
 pub fn is_special(nr: u32) -> bool {
     matches!(
         nr,
-        IOCTL
+        OPEN | IOCTL
+            | OPENAT
+            | OPENAT2
             | SELECT
             | SHMCTL
             | SENDMSG
@@ -48,6 +54,7 @@ pub fn is_special(nr: u32) -> bool {
 /// Forwards one of them.
 pub fn forward(row: &'static Call, args: [u64; 6]) -> SysResult {
     match row.nr {
+        OPEN | OPENAT | OPENAT2 => procfs::open(row, args),
         IOCTL => ioctl(row, args),
         FCNTL => fcntl(row, args),
         SHMCTL => shmctl(row, args),

@@ -38,6 +38,11 @@ impl Copies {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// An address at which this process has mapped the same file.
+    pub fn address(&self, number: u64) -> Option<u64> {
+        self.lock().get(&number).map(|kept| kept.at)
+    }
 }
 
 /// Executes a request about such files; `None` when `call` is none.

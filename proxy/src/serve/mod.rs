@@ -8,7 +8,7 @@
 //! call        one call: what handlers work on
 //! arguments   a block's arguments as Linux takes them, by the call table
 //! dispatch    which handler a call has
-//! files, paths, descriptors, limits, sockets, messages, events, requests, processes
+//! files, paths, procfs, descriptors, limits, sockets, messages, events, requests, processes
 //!             the calls for which the table alone does not say enough
 //! ```
 //!
@@ -38,6 +38,7 @@ mod messages;
 mod paths;
 mod pool;
 mod processes;
+mod procfs;
 mod requests;
 mod sockets;
 #[cfg(test)]

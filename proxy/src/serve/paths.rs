@@ -7,9 +7,12 @@
 
 use std::ffi::{CStr, CString};
 
+use shm_ipc::calls::private;
+
 use super::arguments::{Arguments, Slot};
 use super::call::Call;
 use super::host::{self, Arg, Errno, Outcome};
+use super::procfs;
 
 /// Arguments of a call that are strings but not paths.
 fn is_plain_text(nr: i64, index: usize) -> bool {
@@ -52,7 +55,10 @@ pub fn translate(call: &Call<'_, '_>, arguments: &mut Arguments) -> Result<(), E
         if is_plain_text(nr, index) {
             continue;
         }
-        let Some(rest) = own_proc(text, cell.child) else { continue };
+        let Some(mut rest) = own_proc(text, cell.child) else { continue };
+        if call.has_buffer(private::OWN_PROC) {
+            rest = procfs::without_thread(rest);
+        }
         if names_private(call, &rest) {
             return Err(Errno(libc::ENOENT));
         }
@@ -63,7 +69,7 @@ pub fn translate(call: &Call<'_, '_>, arguments: &mut Arguments) -> Result<(), E
 }
 
 /// What follows `/proc/<myself>` in a path, without the slash; `None` for any other path.
-fn own_proc(path: &CStr, child: libc::pid_t) -> Option<Vec<u8>> {
+pub fn own_proc(path: &CStr, child: libc::pid_t) -> Option<Vec<u8>> {
     let bytes = path.to_bytes();
     if !bytes.starts_with(b"/") {
         return None;
@@ -139,7 +145,11 @@ pub fn open(call: &mut Call<'_, '_>) -> Outcome {
     let may_block = may_wait(flags) && is_fifo(call, &arguments, at);
     let args = arguments.args(call)?;
     let fd = call.make(nr, &args, may_block)?;
-    call.descriptors().admit(fd)
+    let fd = call.descriptors().admit(fd)?;
+    if call.has_buffer(private::OWN_PROC) && flags & (libc::O_ACCMODE | libc::O_PATH) == libc::O_RDONLY {
+        procfs::replace(call, fd, flags & libc::O_CLOEXEC)?;
+    }
+    Ok(fd)
 }
 
 /// Whether opening with these flags could wait for the other end of a FIFO.

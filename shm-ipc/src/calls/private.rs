@@ -51,3 +51,7 @@ pub const KEEP_FILE: u32 = KERNEL_ONLY + 13;
 pub const READ_KEPT: u32 = KERNEL_ONLY + 14;
 /// Nothing of the mapping with number a0 is left.
 pub const DROP_FILE: u32 = KERNEL_ONLY + 15;
+
+/// Which argument of open(2), openat(2) and openat2(2) the kernel's answer comes with when the
+/// path may name a file of the program's own in `/proc`, see `kernel/src/syscall/procfs.rs`.
+pub const OWN_PROC: usize = 6;

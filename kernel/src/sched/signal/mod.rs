@@ -12,7 +12,7 @@ mod info;
 mod queue;
 mod send;
 
-pub use action::{Action, actions_reset, exchange_action};
+pub use action::{Action, action_of, actions_reset, exchange_action};
 pub use deliver::{Restart, deliver, finish_mask, restart_or_fail, sigreturn};
 pub use frame::{FaultWords, StackT};
 pub use inbox::{Inbox, drain_inbox, drop_signal, receive};

@@ -1,0 +1,97 @@
+//! The address space as `/proc/<pid>/maps` and its like tell of it.
+
+use alloc::vec::Vec;
+
+use shm_ipc::maps::{self, Area};
+
+use super::regions::{Kind, Vma};
+use super::space::AddressSpace;
+use crate::platform::{Prot, Sharing};
+
+/// Bytes of the address space, by what they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// All that is mapped.
+    pub mapped: u64,
+    /// What has frames or shows pages of Linux.
+    pub resident: u64,
+    /// Private memory that may be written, but for the stack.
+    pub data: u64,
+    /// The main thread's stack.
+    pub stack: u64,
+    /// What may be run and not written.
+    pub code: u64,
+}
+
+impl AddressSpace {
+    /// Its regions, in order.
+    #[must_use]
+    pub fn areas(&self) -> Vec<Area> {
+        self.regions.iter().map(area_of).collect()
+    }
+
+    /// How large it is.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        let mut sizes = Sizes::default();
+        for vma in self.regions.iter() {
+            let len = vma.end - vma.start;
+            sizes.mapped += len;
+            sizes.resident += if vma.kind.has_frames() { self.mapped.filled(vma.range(), len) } else { len };
+            match vma.kind {
+                Kind::Stack => sizes.stack += len,
+                _ if vma.prot.contains(Prot::WRITE) && !vma.kind.is_shared() => sizes.data += len,
+                _ if vma.prot.contains(Prot::EXEC) => sizes.code += len,
+                _ => {}
+            }
+        }
+        sizes
+    }
+}
+
+fn area_of(vma: &Vma) -> Area {
+    let (kind, number, offset) = match vma.kind {
+        Kind::Anon { .. } => (maps::ANONYMOUS, 0, 0),
+        Kind::SharedAnon { id, .. } => (maps::SHARED_ANONYMOUS, id, 0),
+        Kind::Heap => (maps::HEAP, 0, 0),
+        Kind::Stack => (maps::STACK, 0, 0),
+        Kind::File { sharing: Sharing::Private, offset, .. } => (maps::LINUX_PRIVATE, 0, offset),
+        Kind::File { sharing: Sharing::Shared, offset, .. } => (maps::LINUX_SHARED, 0, offset),
+        Kind::Segment { offset, .. } => (maps::LINUX_SHARED, 0, offset),
+        Kind::FileCopy { offset, id, .. } => (maps::COPY, id, offset),
+    };
+    Area { start: vma.start, end: vma.end, offset, number, prot: vma.prot.bits(), kind }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::linux;
+    use crate::mm::tests::platform::USER;
+    use crate::mm::tests::{anon, file, fresh};
+    use shm_ipc::layout::PAGE;
+
+    #[test]
+    fn areas_and_sizes() {
+        let (mut space, _) = fresh();
+        let stack = space.map_stack(1 << 20).unwrap();
+        let at = USER.start + (16 << 20);
+        space.set_heap(USER.start);
+        space.brk(USER.start + PAGE);
+        space.mmap(&anon(at, 4 * PAGE, linux::MAP_FIXED)).unwrap();
+        let shared = file(at + PAGE, PAGE, linux::MAP_FIXED | linux::MAP_SHARED, 3, 5 * PAGE);
+        space.mmap(&shared).unwrap();
+        let kinds: Vec<_> = space.areas().iter().map(|area| (area.kind, area.start, area.offset)).collect();
+        let expected = [
+            (maps::HEAP, USER.start, 0),
+            (maps::ANONYMOUS, at, 0),
+            (maps::LINUX_SHARED, at + PAGE, 5 * PAGE),
+            (maps::ANONYMOUS, at + 2 * PAGE, 0),
+            (maps::STACK, stack.start, 0),
+        ];
+        assert_eq!(kinds, expected);
+        let expected =
+            Sizes { mapped: 5 * PAGE + (1 << 20), resident: 5 * PAGE, data: 4 * PAGE, stack: 1 << 20, code: 0 };
+        assert_eq!(space.sizes(), expected);
+    }
+}

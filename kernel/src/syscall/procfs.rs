@@ -1,0 +1,200 @@
+//! What files in `/proc/<pid>` say of the program and Linux does not know.
+//!
+//! To Linux the program's process is the proxy, or its child, whose memory, names and threads are
+//! not the program's. When a path that is opened may be one of these files, what the kernel has to
+//! say goes along with the call ([`private::OWN_PROC`](shm_ipc::calls::private::OWN_PROC)); the
+//! proxy, which sees what has really been opened, gives the program a file with that content
+//! (`proxy/src/serve/procfs.rs`):
+//!
+//! ```text
+//! maps                           the areas of shm_ipc::maps
+//! auxv cmdline environ comm      the content
+//! status                         lines that replace those of the same key
+//! stat                           lines of a field's number (proc(5)) and what it is
+//! ```
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+use zerocopy::IntoBytes;
+
+use super::marshal::build;
+use crate::abi::SysResult;
+use crate::boot;
+use crate::loader::{self, Started};
+use crate::mm::{self, user};
+use crate::sched::affinity::CpuSet;
+use crate::sched::signal::{self, Action};
+use crate::sched::thread::{self, Thread, current_arc};
+use crate::sched::{process, this_core};
+use shm_ipc::calls::{Call, private};
+use shm_ipc::layout::PAGE;
+
+/// open(2), openat(2), openat2(2).
+pub fn open(row: &'static Call, args: [u64; 6]) -> SysResult {
+    let mut request = build(row, args)?;
+    let path = usize::from(row.nr != super::special::OPEN);
+    if args[path] != 0
+        && let Some(content) = answer(request.kernel_bytes(0))
+    {
+        request.kernel_buffer(private::OWN_PROC, content);
+    }
+    request.run().result
+}
+
+/// What is to be said when this path, which ends with a zero byte, turns out to be the program's own.
+fn answer(path: &[u8]) -> Option<Vec<u8>> {
+    let path = path.strip_suffix(&[0]).unwrap_or(path);
+    let mut names = path.rsplit(|byte| *byte == b'/').filter(|name| *name != b"." && !name.is_empty());
+    if path.starts_with(b"/") && !names.clone().any(|name| name == b"proc") {
+        return None;
+    }
+    let content: fn(&Thread) -> Vec<u8> = match names.next()? {
+        b"maps" => |_| mm::space().areas().as_bytes().to_vec(),
+        b"auxv" => |_| started().auxiliary.as_bytes().to_vec(),
+        b"cmdline" => |_| strings(&started().args),
+        b"environ" => |_| strings(&started().env),
+        b"comm" => |thread| [name(thread).as_bytes(), b"\n"].concat(),
+        b"status" => |thread| status(thread).into_bytes(),
+        b"stat" => |thread| stat(thread).into_bytes(),
+        _ => return None,
+    };
+    whose(names).map(|thread| content(&thread))
+}
+
+/// Which thread the rest of the path, from behind, is about: that of `task/<number>`, the caller for
+/// `thread-self`, else the first one. `None` for a thread that is not there.
+fn whose<'p>(mut names: impl Iterator<Item = &'p [u8]>) -> Option<Arc<Thread>> {
+    let directory = names.next();
+    let number = core::str::from_utf8(directory.unwrap_or_default()).ok().and_then(|name| name.parse().ok());
+    match (directory, number) {
+        (Some(b"thread-self"), _) => Some(current_arc()),
+        (_, Some(number)) if names.next() == Some(b"task") => thread::find(number),
+        // The first thread may have ended: the process goes on.
+        _ => Some(thread::find(boot::facts().info.pid as u32).unwrap_or_else(current_arc)),
+    }
+}
+
+fn started() -> Arc<Started> {
+    loader::started().unwrap_or_default()
+}
+
+/// Strings on the program's stack, as they are now. Linux says nothing either when they are gone.
+fn strings(range: &core::ops::Range<u64>) -> Vec<u8> {
+    let mut bytes = alloc::vec![0; (range.end - range.start) as usize];
+    if user::copy_in(&mut bytes, range.start).is_ok() { bytes } else { Vec::new() }
+}
+
+fn name(thread: &Thread) -> String {
+    let name = thread.name.lock();
+    let len = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    String::from_utf8_lossy(&name[..len]).into_owned()
+}
+
+/// `mask` as `/proc` writes sets of CPUs: words of 32 bits, the highest first, and ranges.
+fn cpu_lists(set: &CpuSet) -> (String, String) {
+    let bytes = set.to_bytes();
+    let words = bytes.chunks(4).rev().map(|word| word.iter().rev().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte)));
+    let words: Vec<String> = words.map(|word| format!("{word:08x}")).collect();
+    let mut list = String::new();
+    let last = bytes.len() as u32 * 8;
+    let mut cpu = 0;
+    while cpu < last {
+        let end = (cpu..last).find(|cpu| !set.contains(*cpu)).unwrap_or(last);
+        if end > cpu {
+            let comma = if list.is_empty() { "" } else { "," };
+            let range = if end - cpu == 1 { format!("{comma}{cpu}") } else { format!("{comma}{cpu}-{}", end - 1) };
+            list += &range;
+        }
+        cpu = end + 1;
+    }
+    (words.join(","), list)
+}
+
+/// Signals that are ignored and those that have a handler.
+fn signal_sets() -> (u64, u64) {
+    let handler = |signal: u8| signal::action_of(signal).handler;
+    let set = |is_in: fn(u64) -> bool| {
+        (1..=64).filter(|signal| is_in(handler(*signal))).fold(0, |set, signal| set | 1 << (signal - 1))
+    };
+    (set(|handler| handler == Action::IGNORE), set(|handler| handler > Action::IGNORE))
+}
+
+fn status(thread: &Thread) -> String {
+    let sizes = mm::space().sizes();
+    let (cpus, list) = cpu_lists(&thread.affinity.lock());
+    let (ignored, caught) = signal_sets();
+    let mut text = String::new();
+    let mut line = |key: &str, value: &dyn core::fmt::Display| {
+        // A string takes whatever is written to it.
+        let _ = writeln!(text, "{key}:\t{value}");
+    };
+    line("Name", &name(thread));
+    line("State", &"R (running)");
+    line("Pid", &thread.tid);
+    line("PPid", &boot::facts().info.ppid);
+    line("Threads", &thread::count());
+    for (key, bytes) in [
+        ("VmPeak", sizes.mapped),
+        ("VmSize", sizes.mapped),
+        ("VmHWM", sizes.resident),
+        ("VmRSS", sizes.resident),
+        ("VmData", sizes.data),
+        ("VmStk", sizes.stack),
+        ("VmExe", sizes.code),
+        ("VmLib", 0),
+        ("VmSwap", 0),
+    ] {
+        line(key, &format_args!("{:8} kB", bytes >> 10));
+    }
+    line("SigPnd", &format_args!("{:016x}", signal::pending_set(thread).0));
+    line("SigBlk", &format_args!("{:016x}", thread.signals.lock().mask.0));
+    line("SigIgn", &format_args!("{ignored:016x}"));
+    line("SigCgt", &format_args!("{caught:016x}"));
+    line("Cpus_allowed", &cpus);
+    line("Cpus_allowed_list", &list);
+    text
+}
+
+fn stat(thread: &Thread) -> String {
+    let (started, sizes) = (started(), mm::space().sizes());
+    let ticks = process::cpu_time() / (1_000_000_000 / boot::facts().info.clock_ticks.max(1));
+    let mut text = format!("2 ({})\n3 R\n", name(thread));
+    for (field, value) in [
+        (1, u64::from(thread.tid)),
+        (4, boot::facts().info.ppid),
+        (14, ticks),
+        (15, 0),
+        (20, thread::count() as u64),
+        (23, sizes.mapped),
+        (24, sizes.resident / PAGE),
+        (26, started.code.start),
+        (27, started.code.end),
+        (28, started.stack),
+        (39, u64::from(this_core().cpu)),
+        (47, started.heap),
+        (48, started.args.start),
+        (49, started.args.end),
+        (50, started.env.start),
+        (51, started.env.end),
+    ] {
+        let _ = writeln!(text, "{field} {value}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_of_cpus_as_proc_writes_them() {
+        let text = |cpus: &[u32]| cpu_lists(&CpuSet::of(cpus.iter().copied()));
+        assert_eq!(text(&[0]), ("00000000,00000001".into(), "0".into()));
+        assert_eq!(text(&[1, 2, 3, 40]), ("00000100,0000000e".into(), "1-3,40".into()));
+        assert_eq!(text(&[62, 63]), ("c0000000,00000000".into(), "62-63".into()));
+    }
+}

@@ -1,0 +1,288 @@
+//! Files in `/proc/<pid>` that are about the program and not about the process that Linux knows.
+//!
+//! What the kernel knows comes with the call that opens such a file
+//! (`kernel/src/syscall/procfs.rs`). Here it becomes text in Linux's format (proc(5)), joined with
+//! what only Linux knows: names and numbers of files, and everything else of `status` and `stat`. The
+//! program gets a file in memory with it in place of Linux's. It says how things are when it is
+//! opened, however often it is read.
+
+use std::fmt::Write;
+use std::fs;
+
+use shm_ipc::calls::private;
+use shm_ipc::maps::{self, Area};
+use zerocopy::FromBytes;
+
+use super::call::Call;
+use super::host::{self, Arg, Errno};
+use super::paths;
+
+/// `task/<number>/` of a thread of the cell's own is not there in Linux: the rest of the path is
+/// looked for in the process.
+pub fn without_thread(rest: Vec<u8>) -> Vec<u8> {
+    let mut names = rest.splitn(3, |byte| *byte == b'/');
+    match (names.next(), names.next(), names.next()) {
+        (Some(b"task"), Some(number), Some(name)) if number.iter().all(u8::is_ascii_digit) => name.to_vec(),
+        _ => rest,
+    }
+}
+
+/// If `fd`, just opened, is one of these files: makes it one with the program's content.
+pub fn replace(call: &Call<'_, '_>, fd: i64, close_on_exec: i32) -> Result<(), Errno> {
+    let child = call.service.cell.child;
+    // Whatever Linux can't name is none of them.
+    let Ok(link) = fs::read_link(format!("/proc/self/fd/{fd}")) else { return Ok(()) };
+    let link = std::ffi::CString::new(link.into_os_string().into_encoded_bytes()).unwrap_or_default();
+    let Some(rest) = paths::own_proc(&link, child) else { return Ok(()) };
+    let name = without_thread(rest);
+    let said = call.copy_in(private::OWN_PROC, call.len(private::OWN_PROC))?;
+    let linux = || {
+        fs::read_to_string(link.to_string_lossy().as_ref())
+            .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))
+    };
+    let content = match name.as_slice() {
+        b"maps" => lines(call, &said)?.into_bytes(),
+        b"status" => with_lines(&linux()?, &String::from_utf8_lossy(&said)).into_bytes(),
+        b"stat" => with_fields(&linux()?, &String::from_utf8_lossy(&said)).into_bytes(),
+        b"auxv" | b"cmdline" | b"environ" | b"comm" => said,
+        _ => return Ok(()),
+    };
+    put_in_place(fd, close_on_exec, &name, &content)
+}
+
+/// Gives `fd` to a file in memory that can only be read.
+fn put_in_place(fd: i64, close_on_exec: i32, name: &[u8], content: &[u8]) -> Result<(), Errno> {
+    let name = std::ffi::CString::new(name).unwrap_or_default();
+    let (flags, none) = (Arg::number(u64::from(libc::MFD_CLOEXEC)), Arg::null());
+    let file = host::call(libc::SYS_memfd_create as u32, &[Arg::text(&name), flags, none, none, none, none])?;
+    let filled = fill(file, content).and_then(|()| {
+        let path = std::ffi::CString::new(format!("/proc/self/fd/{file}")).unwrap_or_default();
+        let (here, flags) =
+            (Arg::number(libc::AT_FDCWD as u64), Arg::number((libc::O_RDONLY | libc::O_CLOEXEC) as u64));
+        host::call(libc::SYS_openat as u32, &[here, Arg::text(&path), flags, none, none, none])
+    });
+    let _ = host::numbers(libc::SYS_close, &[file]);
+    let readable = filled?;
+    let placed = host::numbers(libc::SYS_dup3, &[readable, fd, i64::from(close_on_exec)]);
+    let _ = host::numbers(libc::SYS_close, &[readable]);
+    placed.map(drop)
+}
+
+fn fill(file: i64, content: &[u8]) -> Result<(), Errno> {
+    let mut left = content;
+    while !left.is_empty() {
+        let (fd, len, none) = (Arg::number(file as u64), Arg::number(left.len() as u64), Arg::null());
+        let written = host::call(libc::SYS_write as u32, &[fd, Arg::input(left), len, none, none, none])?;
+        left = &left[(written as usize).min(left.len())..];
+    }
+    Ok(())
+}
+
+/// `status` of Linux with the lines that the kernel has.
+fn with_lines(linux: &str, ours: &str) -> String {
+    let key = |line: &str| line.split(':').next().map(str::to_owned);
+    let mut text = String::new();
+    for line in linux.lines() {
+        let better = ours.lines().find(|ours| key(ours) == key(line));
+        text += better.unwrap_or(line);
+        text.push('\n');
+    }
+    text
+}
+
+/// `stat` of Linux with the fields that the kernel has.
+fn with_fields(linux: &str, ours: &str) -> String {
+    // The second field is in parentheses and may hold anything.
+    let Some((before, rest)) = linux.trim_end().rsplit_once(')') else { return linux.to_owned() };
+    let (pid, name) = before.split_once(" (").unwrap_or((before, ""));
+    let name = format!("({name})");
+    let mut fields: Vec<&str> = [pid, &name].into_iter().chain(rest.split_whitespace()).collect();
+    for line in ours.lines() {
+        let Some((number, value)) = line.split_once(' ') else { continue };
+        let field = number.parse::<usize>().ok().and_then(|number| fields.get_mut(number.wrapping_sub(1)));
+        if let Some(field) = field {
+            *field = value;
+        }
+    }
+    fields.join(" ") + "\n"
+}
+
+/// A line of Linux's own list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known<'t> {
+    start: u64,
+    end: u64,
+    permissions: &'t str,
+    offset: u64,
+    /// Device and inode.
+    file: String,
+    name: &'t str,
+}
+
+impl<'t> Known<'t> {
+    fn parse(line: &'t str) -> Option<Self> {
+        let mut fields = line.splitn(6, ' ');
+        let (start, end) = fields.next()?.split_once('-')?;
+        let hex = |text| u64::from_str_radix(text, 16).ok();
+        let permissions = fields.next()?;
+        let offset = hex(fields.next()?)?;
+        let file = format!("{} {}", fields.next()?, fields.next()?);
+        let name = fields.next().unwrap_or_default().trim_start();
+        Some(Known { start: hex(start)?, end: hex(end)?, permissions, offset, file, name })
+    }
+
+    fn write(&self, text: &mut String) {
+        let Known { start, end, permissions, offset, file, name } = self;
+        let head = format!("{start:08x}-{end:08x} {permissions} {offset:08x} {file} ");
+        // A string takes whatever is written to it.
+        let _ = if name.is_empty() { writeln!(text, "{head}") } else { writeln!(text, "{head:73}{name}") };
+    }
+}
+
+/// What `areas` says, in Linux's lines.
+fn lines(call: &Call<'_, '_>, areas: &[u8]) -> Result<String, Errno> {
+    let cell = &call.service.cell;
+    let linux = fs::read_to_string(format!("/proc/{}/maps", cell.child));
+    let linux = linux.map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    let known: Vec<Known<'_>> = linux.lines().filter_map(Known::parse).collect();
+    let areas = areas.chunks_exact(size_of::<Area>()).filter_map(|bytes| Area::read_from_bytes(bytes).ok());
+    let copy = |number| call.service.copies.address(number);
+    let mut all: Vec<Known<'_>> = areas.map(|area| line_of(&area, &known, copy)).collect();
+    if cell.bare.is_none() {
+        // The program has these from Linux.
+        all.extend(known.iter().filter(|known| is_linuxs(known.name)).cloned());
+    }
+    all.sort_by_key(|line| line.start);
+    let mut text = String::new();
+    joined(all).iter().for_each(|line| line.write(&mut text));
+    Ok(text)
+}
+
+fn is_linuxs(name: &str) -> bool {
+    name.starts_with("[vdso") || name.starts_with("[vvar") || name == "[vsyscall]"
+}
+
+/// An area, with device, inode and name of its file by what Linux knows: of the same address, or, for
+/// a copy, of the address where this process has the file.
+fn line_of<'t>(area: &Area, known: &[Known<'t>], copy: impl Fn(u64) -> Option<u64>) -> Known<'t> {
+    let at = match area.kind {
+        maps::LINUX_PRIVATE | maps::LINUX_SHARED => Some(area.start),
+        maps::COPY => copy(area.number),
+        _ => None,
+    };
+    let linux = at.and_then(|at| known.iter().find(|line| (line.start..line.end).contains(&at)));
+    let nothing = "00:00 0".to_owned();
+    let (file, name) = match (linux, area.kind) {
+        (Some(line), _) => (line.file.clone(), line.name),
+        (None, maps::HEAP) => (nothing, "[heap]"),
+        (None, maps::STACK) => (nothing, "[stack]"),
+        (None, maps::VDSO) => (nothing, "[vdso]"),
+        (None, maps::VVAR) => (nothing, "[vvar]"),
+        (None, maps::SHARED_ANONYMOUS) => (format!("00:01 {}", area.number), "/dev/zero (deleted)"),
+        (None, _) => (nothing, ""),
+    };
+    let is_shared = matches!(area.kind, maps::SHARED_ANONYMOUS | maps::LINUX_SHARED);
+    Known {
+        start: area.start,
+        end: area.end,
+        permissions: permissions(area.prot, is_shared),
+        offset: area.offset,
+        file,
+        name,
+    }
+}
+
+fn permissions(prot: u32, is_shared: bool) -> &'static str {
+    const ALL: [[&str; 2]; 8] = [
+        ["---p", "---s"],
+        ["r--p", "r--s"],
+        ["-w-p", "-w-s"],
+        ["rw-p", "rw-s"],
+        ["--xp", "--xs"],
+        ["r-xp", "r-xs"],
+        ["-wxp", "-wxs"],
+        ["rwxp", "rwxs"],
+    ];
+    ALL[(prot & 7) as usize][usize::from(is_shared)]
+}
+
+/// Neighbours of private memory without a file are one to Linux, however they came to be.
+fn joined(lines: Vec<Known<'_>>) -> Vec<Known<'_>> {
+    let mut all: Vec<Known<'_>> = Vec::with_capacity(lines.len());
+    for line in lines {
+        match all.last_mut() {
+            Some(last)
+                if last.end == line.start
+                    && last.permissions == line.permissions
+                    && last.name.is_empty()
+                    && line.name.is_empty()
+                    && last.file == line.file
+                    && line.permissions.ends_with('p') =>
+            {
+                last.end = line.end;
+            }
+            _ => all.push(line),
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_out_as_they_went_in() {
+        let own = fs::read_to_string("/proc/self/maps").expect("there");
+        let mut text = String::new();
+        for line in own.lines() {
+            Known::parse(line).expect(line).write(&mut text);
+        }
+        assert_eq!(text, own);
+    }
+
+    #[test]
+    fn areas_get_the_files_that_linux_knows() {
+        let text =
+            "1000-3000 rw-s 00005000 00:12 77          /dev/shm/a b (deleted)\n9000-a000 r--p 00000000 08:01 5  /lib/x";
+        let known: Vec<_> = text.lines().filter_map(Known::parse).collect();
+        let area = |start, kind, number, prot| Area { start, end: start + 0x1000, offset: 0x6000, number, prot, kind };
+        let print = |area: Area| {
+            let mut text = String::new();
+            line_of(&area, &known, |number| (number == 3).then_some(0x9000)).write(&mut text);
+            text
+        };
+        let name = |text: String| text.get(73..).map(str::to_owned);
+        assert!(print(area(0x2000, maps::LINUX_SHARED, 0, 3)).starts_with("00002000-00003000 rw-s 00006000 00:12 77 "));
+        assert_eq!(name(print(area(0x2000, maps::LINUX_SHARED, 0, 3))).as_deref(), Some("/dev/shm/a b (deleted)\n"));
+        assert_eq!(name(print(area(0x5000, maps::COPY, 3, 5))).as_deref(), Some("/lib/x\n"));
+        assert!(print(area(0x5000, maps::COPY, 4, 5)).ends_with(" 00:00 0 \n"), "unknown number");
+        assert_eq!(name(print(area(0x7000, maps::STACK, 0, 3))).as_deref(), Some("[stack]\n"));
+        assert_eq!(print(area(0x1000, maps::ANONYMOUS, 0, 0)), "00001000-00002000 ---p 00006000 00:00 0 \n");
+    }
+
+    #[test]
+    fn neighbours_without_a_file_are_one() {
+        let text = "1000-2000 rw-p 00000000 00:00 0 \n2000-3000 rw-p 00000000 00:00 0 \n3000-4000 r--p 00000000 00:00 0 \n4000-5000 rw-p 00000000 00:00 0 [heap]";
+        let lines = joined(text.lines().filter_map(Known::parse).collect());
+        assert_eq!(lines.iter().map(|line| line.start).collect::<Vec<_>>(), [0x1000, 0x3000, 0x4000]);
+    }
+
+    #[test]
+    fn what_the_kernel_knows_goes_into_linuxs_text() {
+        let status =
+            with_lines("Name:\ttacet\nUmask:\t0022\nVmPeak:\t 1 kB\n", "Name:\tprog\nVmPeak:\t 9 kB\nOther:\t1\n");
+        assert_eq!(status, "Name:\tprog\nUmask:\t0022\nVmPeak:\t 9 kB\n");
+        assert_eq!(with_fields("7 (a) b) S 1 2\n", "2 (c d)\n4 9\n99 1\n"), "7 (c d) S 9 2\n");
+        assert_eq!(with_fields("7 (a (b)) S 1\n", "3 R\n"), "7 (a (b)) R 1\n");
+    }
+
+    #[test]
+    fn threads_are_taken_out_of_paths() {
+        let without = |path: &str| String::from_utf8(without_thread(path.as_bytes().to_vec())).expect("ASCII");
+        assert_eq!(without("task/4194305/maps"), "maps");
+        assert_eq!(without("maps"), "maps");
+        assert_eq!(without("task/x/maps"), "task/x/maps");
+        assert_eq!(without("task/12"), "task/12");
+    }
+}
