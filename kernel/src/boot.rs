@@ -63,25 +63,20 @@ pub fn read(region: Region) -> Option<&'static Facts> {
     Some(FACTS.call_once(|| Facts { info, region, layout, strings, control }))
 }
 
-/// Part of the memory that the kernel keeps for its heap: a 64th, between 16 MiB and 1 GiB.
-/// What is not used of it costs nothing.
-#[must_use]
-pub fn heap_bytes(layout: &Layout) -> u64 {
-    let share = layout.frame_bytes() / 64;
-    share.clamp(16 << 20, 1 << 30).min(layout.frame_bytes() / 2) & !(shm_ipc::layout::LARGE_PAGE - 1)
-}
-
 /// The frames that are for the program.
 fn stock(info: &BootInfo, layout: &Layout) -> mm::Stock {
-    let heap = heap_bytes(layout);
-    let first = layout.frames + heap;
+    let frames = layout.program_frames();
     let [pool, pool_len] = info.pool;
     if pool_len == 0 {
-        return mm::Stock::small(first..layout.end);
+        return mm::Stock::small(frames);
     }
     // The page between the two kinds keeps runs of frames from having both.
-    let small = first..pool.saturating_sub(PAGE);
-    mm::Stock { small, pool: pool..pool.saturating_add(pool_len), limit: info.frames_limit.saturating_sub(heap) }
+    let small = frames.start..pool.saturating_sub(PAGE);
+    mm::Stock {
+        small,
+        pool: pool..pool.saturating_add(pool_len),
+        limit: info.frames_limit.saturating_sub(layout.heap_bytes()),
+    }
 }
 
 /// Step 2, with a heap: platform, memory, cores.
@@ -93,6 +88,7 @@ pub fn prepare(facts: &'static Facts, platform: &'static dyn Platform) {
     facts.control.advance(CellState::Booting);
     let layout = &facts.layout;
     mm::init(platform, stock(&facts.info, layout));
+    mm::limit_kernel_pages(layout.heap_bytes() / 2);
     mm::set_numa_node(facts.info.numa_node);
     let cores = (0..layout.cores).map(|index| {
         let block = layout.core_block(&facts.region, index).expect("core blocks lie in the layout");

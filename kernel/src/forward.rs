@@ -498,7 +498,7 @@ impl Drop for Request {
 /// Bytes that one call may take of the heap for bounces: reads and writes of more stop there,
 /// as they do for other reasons.
 fn most_bounced() -> u64 {
-    boot::heap_bytes(&boot::facts().layout) / 8
+    boot::facts().layout.heap_bytes() / 8
 }
 
 /// Longest path, with its end (`PATH_MAX`).

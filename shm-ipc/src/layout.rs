@@ -95,6 +95,21 @@ impl Layout {
         self.end - self.frames
     }
 
+    /// Part of the memory that the kernel keeps for its heap, from the first frame on, which is
+    /// where everything lies that it makes for itself while the program runs: a 32nd, between 16 MiB
+    /// and 1 GiB. What is not used of it costs nothing.
+    #[must_use]
+    pub fn heap_bytes(&self) -> u64 {
+        let share = self.frame_bytes() / 32;
+        share.clamp(16 << 20, 1 << 30).min(self.frame_bytes() / 2) & !(LARGE_PAGE - 1)
+    }
+
+    /// The frames that are for programs, and for nothing of the kernel's.
+    #[must_use]
+    pub fn program_frames(&self) -> core::ops::Range<u64> {
+        self.frames + self.heap_bytes()..self.end
+    }
+
     /// The control page of `region`.
     #[must_use]
     pub fn control(region: &Region) -> Option<&'static ControlPage> {

@@ -44,7 +44,7 @@ extern "C" fn tacet_main(index: u32, window: u64, len: u64) -> ! {
     // SAFETY: the first core calls this once, with these.
     let Some(facts) = (unsafe { partition::read(window, len) }) else { partition::refuse() };
     let heap = window + facts.layout.frames;
-    let bytes = boot::heap_bytes(&facts.layout) as usize;
+    let bytes = facts.layout.heap_bytes() as usize;
     // SAFETY: the first frames are the heap's: `boot::prepare` hands out only what follows.
     let claimed = unsafe { HEAP.lock().claim(heap as *mut u8, bytes) };
     if claimed.is_none() {

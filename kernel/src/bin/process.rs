@@ -38,7 +38,7 @@ extern "C" fn tacet_main(window: u64, len: u64) -> ! {
     // SAFETY: the proxy calls the entry once, with these.
     let Some(facts) = (unsafe { process::read(window, len) }) else { process::refuse() };
     let heap = window + facts.layout.frames;
-    let bytes = boot::heap_bytes(&facts.layout) as usize;
+    let bytes = facts.layout.heap_bytes() as usize;
     // SAFETY: the first frames are the heap's: `boot::prepare` hands out only what follows.
     let claimed = unsafe { HEAP.lock().claim(heap as *mut u8, bytes) };
     if claimed.is_none() {

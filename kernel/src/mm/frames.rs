@@ -139,18 +139,6 @@ impl Frames {
         Some(extents)
     }
 
-    /// Takes `len` contiguous bytes that can be mapped page by page, `phase` past a multiple of
-    /// `unit`.
-    #[must_use]
-    pub fn allocate_contiguous(&mut self, len: u64, unit: u64, phase: u64) -> Option<Extent> {
-        if len > self.free_bytes() {
-            return None;
-        }
-        let extent = self.small.allocate_contiguous(len, unit, phase)?;
-        self.used += len;
-        Some(extent)
-    }
-
     /// Whether a frame can be mapped as part of a large page only.
     #[must_use]
     pub fn is_pooled(&self, frame: u64) -> bool {

@@ -106,34 +106,51 @@ pub fn unpin(frame: u64, len: u64) {
     space().unpin(frame, len);
 }
 
-/// Contiguous frames for the kernel itself, of whole pages, at an address that is a multiple of
-/// `align`. What is in them is anything.
+/// Memory for the kernel itself, whole pages, at an address that is a multiple of `align`, a power of
+/// two. What is in it is anything. It comes from the heap: the frames of the program are never the
+/// kernel's, so that whoever writes to one at the wrong moment, from another cell, harms the program
+/// alone. `None` when [`limit_kernel_pages`] is reached.
 #[must_use]
 pub fn kernel_pages(bytes: u64, align: u64) -> Option<*mut u8> {
-    space().kernel_pages(bytes, align)
-}
-
-/// Gives back what [`kernel_pages`] gave for the same number of bytes.
-pub fn free_kernel_pages(pages: *mut u8, bytes: u64) {
-    space().free_kernel_pages(pages, bytes);
-}
-
-impl AddressSpace {
-    fn kernel_pages(&mut self, bytes: u64, align: u64) -> Option<*mut u8> {
-        let len = page_up(bytes).filter(|len| *len > 0)?;
-        let base = self.window.bytes(0, 0)? as u64;
-        let phase = base.wrapping_neg() % align.max(1);
-        let extent = self.frames.allocate_contiguous(len, align, phase)?;
-        self.window.bytes(extent.frame, extent.len)
-    }
-
-    fn free_kernel_pages(&mut self, pages: *mut u8, bytes: u64) {
-        let (Some(len), Some(base)) = (page_up(bytes), self.window.bytes(0, 0)) else { return };
-        let frame = (pages as u64).wrapping_sub(base as u64);
-        if self.window.bytes(frame, len).is_some() {
-            self.frames.free(frame, len);
+    let layout = kernel_layout(bytes, align)?;
+    let len = layout.size() as u64;
+    let taken = KERNEL_PAGES.fetch_add(len, Ordering::Relaxed) + len;
+    if taken <= KERNEL_LIMIT.load(Ordering::Relaxed) {
+        // SAFETY: the layout's size is not zero.
+        let pages = unsafe { alloc::alloc::alloc(layout) };
+        if !pages.is_null() {
+            return Some(pages);
         }
     }
+    KERNEL_PAGES.fetch_sub(len, Ordering::Relaxed);
+    None
+}
+
+/// Bytes of [`kernel_pages`], and how many there may be.
+static KERNEL_PAGES: AtomicU64 = AtomicU64::new(0);
+static KERNEL_LIMIT: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Says how much of the heap [`kernel_pages`] may take: a program that starts too many threads gets an
+/// error, and the kernel goes on.
+pub fn limit_kernel_pages(bytes: u64) {
+    KERNEL_LIMIT.store(bytes, Ordering::Relaxed);
+}
+
+/// Gives back what [`kernel_pages`] gave for the same number of bytes and alignment.
+///
+/// # Safety
+/// It was, and nobody uses it any more.
+pub unsafe fn free_kernel_pages(pages: *mut u8, bytes: u64, align: u64) {
+    if let Some(layout) = kernel_layout(bytes, align) {
+        // SAFETY: the caller's promise; the layout is the same.
+        unsafe { alloc::alloc::dealloc(pages, layout) };
+        KERNEL_PAGES.fetch_sub(layout.size() as u64, Ordering::Relaxed);
+    }
+}
+
+fn kernel_layout(bytes: u64, align: u64) -> Option<core::alloc::Layout> {
+    let len = page_up(bytes).filter(|len| *len > 0)?;
+    core::alloc::Layout::from_size_align(len as usize, align.max(PAGE) as usize).ok()
 }
 
 /// `bytes` in whole pages; `None` beyond 64 bits.

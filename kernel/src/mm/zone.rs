@@ -13,7 +13,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use shm_ipc::layout::{LARGE_PAGE, PAGE};
+use shm_ipc::layout::LARGE_PAGE;
 
 /// Contiguous frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,12 +100,6 @@ impl Zone {
             Some(extent) => vec![extent],
             None => self.take_pieces(len, virt),
         })
-    }
-
-    /// Takes `len` contiguous bytes, `phase` past a multiple of `unit`.
-    #[must_use]
-    pub fn allocate_contiguous(&mut self, len: u64, unit: u64, phase: u64) -> Option<Extent> {
-        self.take_fit(len, unit.max(PAGE), phase, [false, true])
     }
 
     /// Free extents in order, for tests.

@@ -90,7 +90,8 @@ struct Stack(*mut u8);
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        mm::free_kernel_pages(self.0, KERNEL_STACK as u64);
+        // SAFETY: `Thread::new` got it so, and nobody runs on the stack of a thread that is dropped.
+        unsafe { mm::free_kernel_pages(self.0, KERNEL_STACK as u64, KERNEL_STACK as u64) };
     }
 }
 

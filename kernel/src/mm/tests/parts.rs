@@ -49,7 +49,6 @@ fn fragmented_memory_serves_in_pieces() {
         frames.free(frame * PAGE, PAGE);
     }
     assert!(frames.allocate(33 * PAGE, 0, None).is_none());
-    assert_eq!(frames.allocate_contiguous(2 * PAGE, PAGE, 0), None);
     assert_eq!(frames.allocate(32 * PAGE, 0, None).unwrap().len(), 32);
     assert_eq!(frames.free_bytes(), 0);
 }
