@@ -191,6 +191,7 @@ impl Cell {
         let layout = partition::layout(taken.len(), cores.len() as u32, args, env, path)?;
         inherited::close_what_was_closed();
         let cell = partition::start(&prepared.start(plan, layout, &cores), &taken)?;
+        lease.set_reach(cell.reach).map_err(reserve::Error::from)?;
         let kernel = Kernel::Bare(cell, Arc::new(Held::new(taken)));
         Ok((Cell::of(prepared, kernel, layout, plan, started), lease))
     }

@@ -59,6 +59,9 @@ pub struct Bare {
     pub xcr0: u64,
     /// IA32_PAT of Linux on this machine.
     pub pat: u64,
+    /// A random number: whoever looks at the cell's memory from elsewhere knows by it that it is
+    /// still this cell's.
+    pub number: u64,
 }
 
 /// Contiguous physical memory. Runs follow each other in the region without a gap.
@@ -116,7 +119,8 @@ const _: () = {
     assert!(offset_of!(Bare, apic) == 88);
     assert!(offset_of!(Bare, xcr0) == 96);
     assert!(offset_of!(Bare, pat) == 104);
-    assert!(size_of::<Bare>() == 112);
+    assert!(offset_of!(Bare, number) == 112);
+    assert!(size_of::<Bare>() == 120);
     assert!(size_of::<Run>() == 24);
 };
 

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 use tacet_tests::node::{Holdings, tacet};
@@ -226,6 +227,31 @@ mod two_nodes {
         let outcome = Case::script(text).arg(tacet()).native();
         assert_eq!(outcome.status.code(), Some(125), "{outcome}");
         assert!(outcome.err().contains("only root may"), "{outcome}");
+    }
+
+    /// What one program gets of the other's memory, and what it does to it, is what it would be on Linux.
+    #[test]
+    fn memory_of_another_cell() {
+        let program = build(Language::C, "peer.c");
+        let case = |how: &str, core: &str| Case::new(&program).arg(how).options(["--cores", core, "--memory", "256M"]);
+        let (serve, reach) = (case("serve", "1-1").open_input(), case("reach", "3-3"));
+        let node = Node::take();
+        let [native, cells] = [true, false].map(|is_native| {
+            let scratch = Scratch::new();
+            let start = |case: &Case| match is_native {
+                true => case.start_native(&node, &scratch),
+                false => case.start_cell(&node, &scratch),
+            };
+            let mut server = start(&serve);
+            server.wait_for("ready\n");
+            let reached = start(&reach).finish();
+            writeln!(server.stdin()).expect("it waits");
+            let served = server.finish();
+            assert!(served.out().ends_with("end\n") && !served.out().contains("FAILS"), "{served}\n{reached}");
+            assert!(reached.out().ends_with("end\n") && !reached.out().contains("FAILS"), "{reached}");
+            reached
+        });
+        assert_eq!((cells.out(), cells.err()), (native.out(), native.err()), "{native}\n{cells}");
     }
 
     #[test]

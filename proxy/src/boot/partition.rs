@@ -25,6 +25,7 @@ use super::tables::{self, Size, Tables, Use};
 use super::trampoline::{self, Destination};
 use crate::error::Error;
 use crate::reserve::bare::{ApicMode, Bare};
+use crate::reserve::ledger::Reach;
 
 /// How long a core may take from its start to the kernel's first word.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -107,6 +108,8 @@ impl Parts {
 pub struct Started {
     /// The whole memory as the proxy sees it.
     pub region: Region,
+    /// Where other proxies find the program's memory.
+    pub reach: Reach,
     /// Keeps the clocks going.
     _clock: Publisher,
 }
@@ -144,7 +147,14 @@ pub fn start(plan: &Plan<'_>, taken: &Bare) -> Result<Started, Error> {
     let publisher = Publisher::start(clock).map_err(StartError::from)?;
     describe(plan, &region, &parts, taken, root).map_err(StartError::from)?;
     start_cores(plan, &region, &parts, taken, &loaded, root)?;
-    Ok(Started { region, _clock: publisher })
+    let frames = parts.layout.program_frames();
+    let reach = Reach {
+        base: taken.base().as_ptr().addr() as u64,
+        len: taken.len(),
+        description: parts.description,
+        frames: [frames.start, frames.end],
+    };
+    Ok(Started { region, reach, _clock: publisher })
 }
 
 fn outside() -> StartError {
@@ -219,6 +229,7 @@ fn describe(plan: &Plan<'_>, region: &Region, parts: &Parts, taken: &Bare, root:
         apic: if taken.apic_mode() == ApicMode::X1 { APIC_PHYSICAL } else { 0 },
         xcr0: xcr0(),
         pat: PAT,
+        number: random()?,
     };
     let written = region.write(parts.runs, runs.as_bytes())
         && region.write(parts.apic_ids, ids.as_bytes())
@@ -232,6 +243,13 @@ fn describe(plan: &Plan<'_>, region: &Region, parts: &Parts, taken: &Bare, root:
         info.window = WINDOW;
         info.bare = parts.description;
     })
+}
+
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    // SAFETY: fills at most so many bytes.
+    let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if filled == bytes.len() as isize { Ok(u64::from_ne_bytes(bytes)) } else { Err(io::Error::last_os_error()) }
 }
 
 /// IA32_PAT as Linux programs it on every core (`arch/x86/mm/pat/memtype.c`): the first entry,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::bare::give_back;
 use super::keeper::Keeper;
-use super::ledger::{Entry, Ledger, LedgerError, Locked, failed};
+use super::ledger::{Entry, Ledger, LedgerError, Locked, Reach, failed};
 use super::processes::Process;
 
 /// The entry of this process.
@@ -105,6 +105,11 @@ impl Lease {
     /// Notes where others can open the cell's memory.
     pub fn set_memory_file(&mut self, path: PathBuf) -> Result<(), LedgerError> {
         self.own.update(&self.own.ledger.lock()?, |entry| entry.memory_file = Some(path))
+    }
+
+    /// Notes where others find the program's memory.
+    pub fn set_reach(&mut self, reach: Reach) -> Result<(), LedgerError> {
+        self.own.update(&self.own.ledger.lock()?, |entry| entry.reach = Some(reach))
     }
 
     /// The settings that were changed.

@@ -81,6 +81,19 @@ pub struct Setting {
     pub new: String,
 }
 
+/// Where the proxy of a bare cell has the cell's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    /// Address in the proxy.
+    pub base: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Offset of its description ([`shm_ipc::bare::Bare`]).
+    pub description: u64,
+    /// Where the frames of the program begin and end.
+    pub frames: [u64; 2],
+}
+
 /// A cell, as the ledger knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -106,6 +119,10 @@ pub struct Entry {
     /// Where others can open its memory, to read the counters: `/proc/PID/fd/N` of the proxy, say.
     #[serde(default)]
     pub memory_file: Option<PathBuf>,
+    /// Where others find the memory of the program, if it has none in a process of its own
+    /// (`partition` platform).
+    #[serde(default)]
+    pub reach: Option<Reach>,
     /// The bare cores and what belongs to them (`partition` platform).
     #[serde(default)]
     pub bare: Option<Record>,
@@ -152,6 +169,7 @@ impl Entry {
             memory,
             settings: Vec::new(),
             memory_file: None,
+            reach: None,
             bare,
             keeper: None,
             job,
@@ -268,6 +286,13 @@ impl Ledger {
     /// Where the memory of bare cells is mounted.
     pub fn memory_mount(&self) -> PathBuf {
         self.directory.join("huge")
+    }
+
+    /// The cell of a proxy that lives, without waiting for anybody: entries are replaced in one step.
+    pub fn living(&self, proxy: u32) -> Option<Entry> {
+        let entry = read_entry(&self.path_of(proxy)).ok()?;
+        let is_here = Here::read().is_ok_and(|here| here == entry.here);
+        (is_here && entry.proxy.pid == proxy && entry.proxy.is_alive()).then_some(entry)
     }
 
     fn path_of(&self, proxy: u32) -> PathBuf {

@@ -138,7 +138,7 @@ pub fn numbers(nr: i64, args: &[i64]) -> Outcome {
 }
 
 /// Pieces of memory for a call that takes several.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Vectors(Vec<libc::iovec>);
 
 // SAFETY: the addresses are into the cell's memory, which every thread of the proxy sees alike.
@@ -160,6 +160,15 @@ impl Vectors {
     /// Bytes in all.
     pub fn total(&self) -> u64 {
         self.0.iter().map(|piece| piece.iov_len as u64).fold(0, u64::saturating_add)
+    }
+
+    /// Keeps the first `bytes` bytes.
+    pub fn truncate(&mut self, mut bytes: u64) {
+        self.0.retain_mut(|piece| {
+            piece.iov_len = piece.iov_len.min(usize::try_from(bytes).unwrap_or(usize::MAX));
+            bytes -= piece.iov_len as u64;
+            piece.iov_len > 0
+        });
     }
 
     /// Drops the first `bytes` bytes.
@@ -316,15 +325,28 @@ pub fn access_mode(fd: i32) -> Result<i32, Errno> {
     Ok(numbers(libc::SYS_fcntl, &[i64::from(fd), i64::from(libc::F_GETFL)])? as i32 & libc::O_ACCMODE)
 }
 
-/// Copies `len` bytes from an address of this process, whatever is there, to `to`. Gives how many
-/// there were before the first page that can't be read.
-pub fn copy_own(from: u64, to: Arg<'_>, len: u64) -> Outcome {
-    let local = libc::iovec { iov_base: to.word as *mut _, iov_len: len as usize };
-    let remote = libc::iovec { iov_base: from as *mut _, iov_len: len as usize };
+/// Copies `len` bytes from an address of process `pid`, whatever is there, to `to`, where so many
+/// may be written. Gives how many there were before the first page that can't be read.
+fn copy_from(pid: i32, from: u64, to: Arg<'_>, len: u64) -> Outcome {
+    let piece =
+        |at: u64| libc::iovec { iov_base: std::ptr::without_provenance_mut(at as usize), iov_len: len as usize };
+    let (local, remote) = (piece(to.word), piece(from));
     let one = Arg::number(1);
     let (local, remote) = (Arg::pointer((&raw const local).cast()), Arg::pointer((&raw const remote).cast()));
-    let own = Arg::number(own_pid() as u64);
-    call(libc::SYS_process_vm_readv as u32, &[own, local, one, remote, one, Arg::null()])
+    let pid = Arg::number(pid as u64);
+    call(libc::SYS_process_vm_readv as u32, &[pid, local, one, remote, one, Arg::null()])
+}
+
+/// Copies from an address of this process, as far as there is something, to `to`, which has room for
+/// `len` bytes.
+pub fn copy_own(from: u64, to: Arg<'_>, len: u64) -> Outcome {
+    copy_from(own_pid(), from, to, len)
+}
+
+/// Reads from an address of process `pid`; gives how many bytes there were.
+pub fn read_process(pid: i32, from: u64, to: &mut [u8]) -> Outcome {
+    let len = to.len() as u64;
+    copy_from(pid, from, Arg::output(to), len)
 }
 
 /// Type and device of a file: `st_mode` and `st_rdev`.

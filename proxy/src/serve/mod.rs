@@ -36,6 +36,7 @@ mod host;
 mod limits;
 mod messages;
 mod paths;
+mod peers;
 mod pool;
 mod processes;
 mod procfs;
@@ -63,6 +64,7 @@ use cancel::Registry;
 use copies::Copies;
 use descriptors::Descriptors;
 use foreign::Mappings;
+use peers::Peers;
 use pool::Pool;
 
 /// What is to be served.
@@ -127,6 +129,7 @@ pub(crate) struct Service {
     descriptors: Descriptors,
     mappings: Mappings,
     copies: Copies,
+    peers: Peers,
     pool: Pool,
     stopped: AtomicBool,
     faults: Sender<Fault>,
@@ -222,6 +225,7 @@ pub fn serve(cell: Cell) -> io::Result<Server> {
         descriptors: Descriptors::new(&cell),
         mappings: Mappings::default(),
         copies: Copies::default(),
+        peers: Peers::default(),
         pool: Pool::default(),
         stopped: AtomicBool::new(false),
         faults: sender,
