@@ -11,7 +11,7 @@ use crate::mm::{self, Access, Fault as Outcome};
 use crate::sched::core::{Core, pending};
 use crate::sched::signal::{self, FaultWords, SigInfo, number};
 use crate::sched::thread::{Thread, current, current_arc};
-use crate::sched::{this_core, timer, yield_now};
+use crate::sched::{stop, this_core, timer, yield_now};
 use crate::{forward, syscall};
 
 /// Why a thread is in the kernel.
@@ -48,6 +48,7 @@ pub extern "C" fn trapped() -> ! {
     let thread = current();
     let core = this_core();
     core.block.bell.polling();
+    core.in_program.store(false, Ordering::Release);
     match thread.own.trap.get() {
         Trap::Call => syscall::dispatch(thread),
         Trap::Call32 => syscall::dispatch32(thread),
@@ -95,12 +96,18 @@ pub fn last_fault(thread: &Thread) -> FaultWords {
 pub fn leave() -> ! {
     loop {
         settle();
+        if stop::wait_until_it_goes_on() {
+            continue;
+        }
         let thread = current();
         let core = this_core();
         timer::prepare_run(core);
+        // Before the announcement, whose fence puts both in front of the last look.
+        core.in_program.store(true, Ordering::Relaxed);
         core.block.bell.announce(Attention::Busy);
         if core.rings.has_answer() || core.pending.load(Ordering::SeqCst) != 0 {
             core.block.bell.polling();
+            core.in_program.store(false, Ordering::Release);
             continue;
         }
         assert!(thread.stack_is_intact(), "kernel stack of thread {} has overflowed", thread.tid);
@@ -113,7 +120,9 @@ pub fn leave() -> ! {
 /// An interrupt came on the way out.
 #[unsafe(no_mangle)]
 extern "C" fn tacet_leave_interrupted() -> ! {
-    this_core().block.bell.polling();
+    let core = this_core();
+    core.block.bell.polling();
+    core.in_program.store(false, Ordering::Release);
     leave()
 }
 

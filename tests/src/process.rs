@@ -33,6 +33,11 @@ fn read(pid: i32) -> Option<Process> {
     Some(Process { pid, parent, group, state, start_ticks, name })
 }
 
+/// The letter of a process's state, if there is such a process.
+pub fn state(pid: i32) -> Option<char> {
+    read(pid).map(|process| process.state)
+}
+
 /// Every process of the machine that is not dead.
 pub fn all() -> Vec<Process> {
     let entries = fs::read_dir("/proc").expect("/proc is mounted");

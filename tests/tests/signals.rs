@@ -2,6 +2,7 @@
 
 use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
 use tacet_tests::node::Holdings;
 use tacet_tests::scratch::Scratch;
 use tacet_tests::{Case, Language, Node, SETTLE_LIMIT, build, platform, poll_until, process};
@@ -133,4 +134,37 @@ fn killed_while_computing() {
 #[test]
 fn killed_in_a_blocking_read() {
     killed_leaves_nothing("read");
+}
+
+/// A program that is stopped stands still with all its threads, also those that compute, until it is
+/// told to go on; whoever waits for it sees that.
+fn stands_still(how: &str, signal: Option<Signal>) {
+    let case = Case::new(build(Language::C, "stop.c")).arg(how).options(platform::cores(2));
+    let (node, scratch) = (Node::take(), Scratch::new());
+    for is_native in [true, false] {
+        let running = if is_native { case.start_native(&node, &scratch) } else { case.start_cell(&node, &scratch) };
+        running.wait_for("ready\n");
+        if let Some(signal) = signal {
+            running.signal(signal);
+        }
+        let is_stopped = || (process::state(running.pid()) == Some('T')).then_some(());
+        assert!(poll_until(SETTLE_LIMIT, is_stopped).is_some(), "it goes on");
+        std::thread::sleep(Duration::from_secs(2));
+        running.signal(Signal::SIGCONT);
+        running.wait_for("continued\n");
+        running.signal(SIGTERM);
+        let outcome = running.finish();
+        assert_eq!(outcome.out(), "ready\ncontinued\nstood still: 2 of 2\n", "{outcome}");
+        assert_eq!(outcome.status.code(), Some(3), "{outcome}");
+    }
+}
+
+#[test]
+fn stopped_from_outside() {
+    stands_still("outside", Some(Signal::SIGTSTP));
+}
+
+#[test]
+fn stopped_by_itself() {
+    stands_still("itself", None);
 }

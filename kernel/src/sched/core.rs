@@ -44,6 +44,8 @@ pub struct Core {
     pub inbox: super::signal::Inbox,
     /// Whether the idle loop has the core. Read by others to place work.
     pub idling: AtomicBool,
+    /// Whether the core is in the program, or about to go there. Read by whoever stops the program.
+    pub in_program: AtomicBool,
     queue: Mutex<VecDeque<Arc<Thread>>>,
     queued: AtomicU32,
     running: Mutex<Option<Arc<Thread>>>,
@@ -73,6 +75,7 @@ impl Core {
             timers: Timers::default(),
             inbox: super::signal::Inbox::default(),
             idling: AtomicBool::new(false),
+            in_program: AtomicBool::new(false),
             queue: Mutex::new(VecDeque::new()),
             queued: AtomicU32::new(0),
             running: Mutex::new(None),

@@ -12,6 +12,7 @@ pub mod idle;
 pub mod process;
 pub mod rseq;
 pub mod signal;
+pub mod stop;
 pub mod switch;
 pub mod thread;
 pub mod timer;

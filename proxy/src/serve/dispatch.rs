@@ -14,7 +14,7 @@ pub fn execute(call: &mut Call<'_, '_>) -> Outcome {
     match call.nr {
         private::RING_NOP => Ok(0),
         private::NOTICE => processes::notice(call),
-        private::STOP => processes::stop(call),
+        private::STOP => processes::stop(),
         private::SIGNAL => processes::signal(call),
         private::READ_EXEC => files::read_program(call),
         nr if is_forwarded(nr) => linux(call, i64::from(nr)),

@@ -97,14 +97,10 @@ pub fn notice(call: &mut Call<'_, '_>) -> Outcome {
     call.blocking(libc::SYS_write, &args)
 }
 
-/// The program has been stopped: stops the child and the proxy, so that whoever waits for the
-/// proxy sees it, and lets the child go on when the proxy does.
-pub fn stop(call: &Call<'_, '_>) -> Outcome {
-    let child = i64::from(call.service.cell.child);
-    host::numbers(libc::SYS_kill, &[child, i64::from(libc::SIGSTOP)])?;
+/// The program stands still (`kernel/src/sched/stop.rs`): stops the proxy, so that whoever waits for it
+/// sees that. The program goes on when the proxy does.
+pub fn stop() -> Outcome {
     // To this very thread, which so stops before it makes the next call.
     let (pid, tid) = (i64::from(host::own_pid()), i64::from(host::own_tid()));
-    host::numbers(libc::SYS_tgkill, &[pid, tid, i64::from(libc::SIGSTOP)])?;
-    host::numbers(libc::SYS_kill, &[child, i64::from(libc::SIGCONT)])?;
-    Ok(0)
+    host::numbers(libc::SYS_tgkill, &[pid, tid, i64::from(libc::SIGSTOP)])
 }

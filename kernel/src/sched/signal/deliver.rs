@@ -8,10 +8,9 @@ use super::info::SigInfo;
 use super::queue::SigSet;
 use super::{number, send};
 use crate::abi::{Errno, SysResult};
-use crate::sched::process;
-use crate::sched::rseq;
+use crate::entry;
 use crate::sched::thread::Thread;
-use crate::{entry, forward};
+use crate::sched::{process, rseq, stop};
 
 /// Whether a call that a signal interrupted is done again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +32,7 @@ pub fn deliver(thread: &Arc<Thread>) {
         let action = action::action_of(signal);
         match (action.handler, action::default_of(signal)) {
             (Action::IGNORE, _) | (Action::DEFAULT, DefaultAction::Ignore) => {}
-            (Action::DEFAULT, DefaultAction::Stop) => stop(signal),
+            (Action::DEFAULT, DefaultAction::Stop) => stop::stop(signal),
             (Action::DEFAULT, DefaultAction::End) => process::end_by_signal(signal),
             _ => {
                 handle(thread, &info, action);
@@ -48,13 +47,6 @@ pub fn deliver(thread: &Arc<Thread>) {
             send::refresh(thread);
         }
     }
-}
-
-fn stop(signal: u8) {
-    let mut request = forward::Request::kernel(shm_ipc::calls::private::STOP);
-    request.set(0, u64::from(signal));
-    // Stopping can't fail in a way that the program could do anything about.
-    let _ = request.run();
 }
 
 fn handle(thread: &Arc<Thread>, info: &SigInfo, action: Action) {
