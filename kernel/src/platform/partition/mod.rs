@@ -35,8 +35,7 @@ use spin::{Mutex, Once};
 
 use super::{Platform, Prot, Sharing};
 use crate::abi::{Errno, SysResult};
-use crate::sched::core::pending;
-use crate::{entry, sched};
+use crate::sched;
 use clock::Clock;
 use foreign::Source;
 use paging::{Full, Tables};
@@ -297,8 +296,6 @@ impl Platform for Partition {
         }
         if timer.is_some() {
             apic::stop_timer();
-            // The scheduler had set it for something else, perhaps.
-            entry::request(own, pending::TIMER);
         }
     }
 
