@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::time::Duration;
 use tacet_tests::node::{Holdings, tacet};
@@ -69,6 +70,21 @@ fn function_calls() -> u64 {
     let table = fs::read_to_string("/proc/interrupts").expect("Linux counts interrupts");
     let line = table.lines().find_map(|line| line.trim_start().strip_prefix("CAL:")).expect("a row for calls");
     line.split_whitespace().map_while(|word| word.parse::<u64>().ok()).sum()
+}
+
+/// The APIC id of a processor that Linux has.
+fn apic_id(cpu: u64) -> u64 {
+    let text = fs::read_to_string("/proc/cpuinfo").expect("Linux tells of its processors");
+    let number = |line: &str| line.rsplit(' ').next().and_then(|word| word.parse::<u64>().ok());
+    let mut lines = text.lines().skip_while(|line| !line.starts_with("processor") || number(line) != Some(cpu));
+    lines.find(|line| line.starts_with("apicid")).and_then(number).expect("it is online")
+}
+
+/// Has core 0 send an interrupt to the processor with that APIC id, in x2APIC mode.
+fn send_interrupt(apic: u64, command: u64) {
+    const COMMAND: u64 = 0x830;
+    let registers = fs::File::options().write(true).open("/dev/cpu/0/msr").expect("the module is there, `tacet` runs");
+    registers.write_all_at(&(apic << 32 | command).to_le_bytes(), COMMAND).expect("sent");
 }
 
 /// A program that waits in a cell of one core.
@@ -165,6 +181,34 @@ mod two_nodes {
         for cause in ["involuntary", "timer", "kicks", "signals"] {
             assert!(row(&outcome, cause).iter().all(|count| *count == 0), "{cause}: {outcome}");
         }
+    }
+
+    /// Non-maskable interrupts that are not the cell's are survived and counted; of others the
+    /// program sees nothing.
+    #[test]
+    fn interrupts_of_strangers() {
+        const NON_MASKABLE: u64 = 0x4400;
+        const FIXED: u64 = 0x4077;
+        let log = KernelLog::now();
+        let (node, scratch) = (Node::take(), Scratch::new());
+        let apic = apic_id(3);
+        let options = ["--stats", "--cores", "3-3", "--memory", "64M"];
+        let running = Case::new(build(Language::C, "receive.c")).arg("compute").options(options);
+        let running = running.start_cell(&node, &scratch);
+        running.wait_for("ready\n");
+        for _ in 0..3 {
+            for command in [FIXED, NON_MASKABLE] {
+                send_interrupt(apic, command);
+                // Two at the same moment may be one.
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+        running.signal(Signal::SIGTERM);
+        let outcome = running.finish();
+        assert_eq!(outcome.out(), "ready\ngot SIGTERM\n", "{outcome}");
+        assert_eq!(outcome.status.code(), Some(3), "{outcome}");
+        assert_eq!(row(&outcome, "involuntary"), [3], "{outcome}");
+        log.assert_clean();
     }
 
     /// The keeper gives everything back, without another `tacet`.
