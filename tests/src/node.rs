@@ -5,6 +5,7 @@ use crate::programs::lock;
 use crate::{SETTLE_LIMIT, platform, poll_until};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The right to run programs on the node's cores; held by one test at a time, across test
@@ -138,12 +139,16 @@ fn used_huge_pages() -> u64 {
     (count("HugePages_Total:") + count("HugePages_Rsvd:")).saturating_sub(count("HugePages_Free:"))
 }
 
-/// The entries of the ledger: its files but the lock. An empty one holds no entry.
+/// The entries of the ledger: its files but the lock. An empty one holds no entry. The memory of
+/// cells on bare cores is mounted there: it is told by [`huge_page_mounts`], and changes all the time.
 fn read_ledger(directory: &Path, things: &mut BTreeSet<String>) {
+    let device = |path: &Path| fs::metadata(path).map(|data| data.dev()).ok();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
-            read_ledger(&path, things);
+            if device(&path) == device(directory) {
+                read_ledger(&path, things);
+            }
         } else if !path.to_string_lossy().ends_with("lock") {
             let content = fs::read(&path).unwrap_or_default();
             let lines = String::from_utf8_lossy(&content).into_owned();
