@@ -9,8 +9,10 @@
 use crate::region::SharedLayout;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Records in turn.
-const RECORDS: usize = 4;
+/// Records in turn, each the four words of a [`Line`] in their order.
+pub const RECORDS: usize = 4;
+/// Where in the page they begin. Before them is the number of the newest, 32 bits.
+pub const RECORDS_AT: usize = core::mem::offset_of!(ClockPage, records);
 
 /// One straight line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -87,6 +87,13 @@ fn send_interrupt(apic: u64, command: u64) {
     registers.write_all_at(&(apic << 32 | command).to_le_bytes(), COMMAND).expect("sent");
 }
 
+/// How often the program made a system call, by the statistics.
+fn calls(outcome: &Outcome, name: &str) -> u64 {
+    let report = outcome.err();
+    let line = report.lines().find(|line| line.split_whitespace().next() == Some(name));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+}
+
 /// A program that waits in a cell of one core.
 fn waiting(node: &Node, scratch: &Scratch) -> Running {
     let case = Case::new(build(Language::C, "receive.c")).arg("default").options(["--cores", "1", "--memory", "64M"]);
@@ -133,6 +140,15 @@ mod any {
         let case = Case::new(build(Language::C, "threads.c")).arg("mutex");
         case.options(platform::cores(2)).assert_same();
         log.assert_clean();
+    }
+
+    /// Clocks are read without a call. The program makes one for a thousand readings on purpose.
+    #[test]
+    fn the_time_needs_no_call() {
+        let outcome = Case::new(build(Language::C, "clocks.c")).arg("vdso").options(["--stats"]).cell();
+        assert!(outcome.out().ends_with("end\n") && !outcome.out().contains("FAILS"), "{outcome}");
+        assert_eq!(calls(&outcome, "clock_gettime"), 100, "{outcome}");
+        assert_eq!(calls(&outcome, "gettimeofday") + calls(&outcome, "time"), 0, "{outcome}");
     }
 
     #[test]

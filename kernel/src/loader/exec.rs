@@ -88,13 +88,14 @@ pub fn exec(info: &BootInfo, args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> 
     let mut space = mm::space();
     let stack = space.map_stack(stack::stack_bytes(info.stack_limit))?;
     let image = load::load(&mut space, &program, linker.as_ref().map(|(program, _)| program))?;
+    let vdso = space.map_vdso()?;
     if program.wants_exec_stack() {
         const READ_WRITE_EXEC: u32 = 7;
         space.mprotect(stack.start, stack.end - stack.start, READ_WRITE_EXEC)?;
     }
     let mut random = [0; 16];
     random.copy_from_slice(&info.random[..16]);
-    let auxiliary = stack::auxiliary(&image, info);
+    let auxiliary = stack::auxiliary(&image, vdso, info);
     let contents = Contents { args, env, path, random, auxiliary: &auxiliary };
     let initial = stack::put(&mut space, &stack, &contents)?;
     drop(space);

@@ -75,10 +75,10 @@ pub fn stack_bytes(limit: u64) -> u64 {
 
 /// The entries of the auxiliary vector that come from the program and the machine.
 #[must_use]
-pub fn auxiliary(image: &LoadedImage, info: &BootInfo) -> [(u32, u64); 17] {
+pub fn auxiliary(image: &LoadedImage, vdso: u64, info: &BootInfo) -> [(u32, u64); 17] {
     let [uid, euid, gid, egid] = info.ids;
     [
-        (auxvec::AT_SYSINFO_EHDR, info.vdso),
+        (auxvec::AT_SYSINFO_EHDR, vdso),
         (auxvec::AT_MINSIGSTKSZ, info.min_sigstack),
         (auxvec::AT_HWCAP, info.hwcap[0]),
         (auxvec::AT_PAGESZ, PAGE),

@@ -83,6 +83,7 @@ impl AddressSpace {
             Advice::Hint => {}
             // The object behind shared memory keeps what is in it.
             Advice::DontNeed if shared => {}
+            Advice::DontNeed if part.kind == Kind::Vdso => {}
             Advice::DontNeed if part.kind.is_copy() => return self.read_anew(part),
             Advice::Remove if part.kind.is_copy() => return Err(Errno::EACCES),
             Advice::Free | Advice::WipeOnFork if part.kind.is_copy() => return Err(Errno::EINVAL),

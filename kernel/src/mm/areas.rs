@@ -58,6 +58,8 @@ fn area_of(vma: &Vma) -> Area {
         Kind::File { sharing: Sharing::Private, offset, .. } => (maps::LINUX_PRIVATE, 0, offset),
         Kind::File { sharing: Sharing::Shared, offset, .. } => (maps::LINUX_SHARED, 0, offset),
         Kind::Segment { offset, .. } => (maps::LINUX_SHARED, 0, offset),
+        Kind::Vvar => (maps::VVAR, 0, 0),
+        Kind::Vdso => (maps::VDSO, 0, 0),
         Kind::FileCopy { offset, id, .. } => (maps::COPY, id, offset),
     };
     Area { start: vma.start, end: vma.end, offset, number, prot: vma.prot.bits(), kind }

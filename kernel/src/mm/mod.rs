@@ -30,6 +30,7 @@ mod space;
 pub mod tests;
 mod translation;
 pub mod user;
+mod vdso;
 mod zone;
 
 use core::ops::Range;

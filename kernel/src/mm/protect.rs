@@ -49,6 +49,9 @@ impl AddressSpace {
         if vma.prot == prot {
             return Ok(());
         }
+        if vma.kind == Kind::Vvar && prot.contains(Prot::WRITE) {
+            return Err(Errno::EACCES);
+        }
         if vma.kind.has_frames() {
             self.cut(vma.range())?;
             for span in self.mapped.spans(vma.range()) {

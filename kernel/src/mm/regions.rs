@@ -52,6 +52,10 @@ pub enum Kind {
         /// Which call of mmap made it.
         id: u64,
     },
+    /// The page that the kernel's own vDSO reads. It is the kernel's as well: nobody gets to write it.
+    Vvar,
+    /// The kernel's own vDSO: a frame with a copy of it.
+    Vdso,
     /// A SysV segment of Linux.
     Segment {
         /// Its identifier.
@@ -67,7 +71,7 @@ impl Kind {
     /// Whether the memory is the cell's own frames, as against pages of Linux.
     #[must_use]
     pub fn has_frames(self) -> bool {
-        !matches!(self, Kind::File { .. } | Kind::Segment { .. })
+        !matches!(self, Kind::File { .. } | Kind::Segment { .. } | Kind::Vvar)
     }
 
     /// Whether frames come when they are touched and not before.

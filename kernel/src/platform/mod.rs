@@ -36,6 +36,16 @@ pub enum Sharing {
     Shared,
 }
 
+/// What tells a program the time without a call (vdso(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vdso {
+    /// The host's, at this address of the program's; 0 when there is none.
+    Host(u64),
+    /// An image of the kernel's own, at most a page, to be mapped behind the page that
+    /// [`Platform::map_clock`] maps.
+    Own(&'static [u8]),
+}
+
 /// One way to set a cell apart from Linux.
 ///
 /// Addresses are the program's virtual addresses, page aligned, within [`Platform::user_range`];
@@ -144,8 +154,14 @@ pub trait Platform: Sync {
     /// `EINVAL` for a clock that is not known.
     fn host_clock(&self, id: u32) -> Result<u64, Errno>;
 
-    /// Address of a vDSO in the program's address space, 0 when there is none.
-    fn vdso(&self) -> u64;
+    /// The vDSO that the program gets.
+    fn vdso(&self) -> Vdso;
+
+    /// Maps the page that an own vDSO reads, to be read only.
+    ///
+    /// # Errors
+    /// `ENOMEM` when the platform is out of room for mappings, `ENODEV` when there is no such page.
+    fn map_clock(&self, at: u64) -> Result<(), Errno>;
 
     /// Asks for a [`Timer`](shm_ipc::control::Cause::Timer) interrupt on this core at
     /// `deadline` (monotonic nanoseconds), replacing an earlier request; `None` takes it back.

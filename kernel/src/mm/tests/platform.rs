@@ -9,7 +9,7 @@ use shm_ipc::layout::{LARGE_PAGE, PAGE};
 use shm_ipc::region::Region;
 
 use crate::abi::{Errno, SysResult};
-use crate::platform::{Platform, Prot, Sharing};
+use crate::platform::{Platform, Prot, Sharing, Vdso};
 
 /// The addresses that the program may use: many more than there are frames in a test.
 pub const USER: Range<u64> = 0x10000..0x10000 + (256 << 20);
@@ -291,8 +291,13 @@ impl Platform for TestPlatform {
         Err(Errno::EINVAL)
     }
 
-    fn vdso(&self) -> u64 {
-        0
+    fn vdso(&self) -> Vdso {
+        Vdso::Host(0)
+    }
+
+    fn map_clock(&self, at: u64) -> Result<(), Errno> {
+        self.enter(at, PAGE, |_| Page { frame: None, source: (-2, 0), prot: Prot::READ });
+        Ok(())
     }
 
     fn set_timer(&self, _: Option<u64>) {}

@@ -20,6 +20,7 @@ mod physical;
 mod shootdown;
 mod start;
 mod traps;
+mod vdso;
 
 use core::arch::asm;
 use core::ops::Range;
@@ -33,7 +34,7 @@ use shm_ipc::reasons;
 use shm_ipc::region::Region;
 use spin::{Mutex, Once};
 
-use super::{Platform, Prot, Sharing};
+use super::{Platform, Prot, Sharing, Vdso};
 use crate::abi::{Errno, SysResult};
 use crate::sched;
 use clock::Clock;
@@ -57,6 +58,8 @@ const FEW_TABLES: usize = 16;
 pub struct Partition {
     region: Region,
     clock: Clock,
+    /// Offset of the page with the clocks, on which there is nothing else.
+    clock_at: u64,
     /// By index of the core.
     apic_ids: Vec<u32>,
     tables: Mutex<Tables>,
@@ -266,8 +269,12 @@ impl Platform for Partition {
         foreign::clock(id)
     }
 
-    fn vdso(&self) -> u64 {
-        0
+    fn vdso(&self) -> Vdso {
+        Vdso::Own(vdso::image())
+    }
+
+    fn map_clock(&self, at: u64) -> Result<(), Errno> {
+        self.map_pieces(at, PAGE, Prot::READ, |_| start::memory().of(self.clock_at))
     }
 
     fn set_timer(&self, deadline: Option<u64>) {

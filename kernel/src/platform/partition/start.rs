@@ -90,6 +90,7 @@ pub fn enter(facts: &'static Facts) -> ! {
     let platform = PARTITION.call_once(|| Partition {
         region,
         clock: Clock(clock),
+        clock_at: bare.clock,
         apic_ids: apic_ids(facts, &bare),
         tables: Mutex::new(tables(facts, &bare)),
         foreign: Mutex::new(Vec::new()),

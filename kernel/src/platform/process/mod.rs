@@ -28,7 +28,7 @@ use shm_ipc::layout::LARGE_PAGE;
 use shm_ipc::region::Region;
 use spin::Once;
 
-use super::{Platform, Prot, Sharing};
+use super::{Platform, Prot, Sharing, Vdso};
 use crate::abi::{Errno, SysResult};
 use crate::sched;
 use host::{MAP_PRIVATE, MAP_SHARED, nr};
@@ -207,8 +207,12 @@ impl Platform for Process {
         host::clock_gettime(id)
     }
 
-    fn vdso(&self) -> u64 {
-        self.info.vdso
+    fn vdso(&self) -> Vdso {
+        Vdso::Host(self.info.vdso)
+    }
+
+    fn map_clock(&self, _at: u64) -> Result<(), Errno> {
+        Err(Errno::ENODEV)
     }
 
     fn set_timer(&self, deadline: Option<u64>) {
