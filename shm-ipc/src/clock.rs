@@ -3,7 +3,8 @@
 //! The proxy samples Linux's clocks against the counter and publishes straight lines: from a
 //! reading of the counter in the near future on, the clock runs at this rate. Each line begins
 //! where the one before it will be then, so no reader on any core sees the clock step back,
-//! whichever of the two it used; an error of the line before is worked off by the rate. Readers
+//! whichever of the two it used; an error of the line before is worked off by the rate. (The clock
+//! that shows the time of day steps when somebody sets it, as on Linux.) Readers
 //! never wait for the writer: a record is rewritten only when three newer ones stand.
 
 use crate::region::SharedLayout;

@@ -6,6 +6,10 @@
 //! before was off by is worked off in the period that follows. Between two lines Linux may change
 //! the rate itself (adjtimex(2)): by less than ten millionths as a rule, which makes a
 //! microsecond in a period.
+//!
+//! What CLOCK_REALTIME is ahead of CLOCK_MONOTONIC changes only when somebody sets the clock. It is
+//! measured all the time and published anew only if the measurements can't mean the same: else the
+//! clock would step back by their errors.
 
 use std::arch::x86_64::__rdtscp;
 use std::sync::Arc;
@@ -31,7 +35,33 @@ const MOST_BENT: u32 = 9;
 struct Sample {
     ticks: u64,
     monotonic: u64,
-    realtime: u64,
+}
+
+/// What CLOCK_REALTIME is ahead of CLOCK_MONOTONIC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Offset {
+    /// Nanoseconds.
+    ns: u64,
+    /// By how many they may be wrong.
+    doubt: u64,
+}
+
+impl Offset {
+    fn measure() -> Self {
+        let once = |_| {
+            let before = nanoseconds(libc::CLOCK_MONOTONIC);
+            let realtime = nanoseconds(libc::CLOCK_REALTIME);
+            let doubt = nanoseconds(libc::CLOCK_MONOTONIC).saturating_sub(before) / 2 + 1;
+            Offset { ns: realtime.wrapping_sub(before + doubt), doubt }
+        };
+        (0..TRIES).map(once).min_by_key(|offset| offset.doubt).unwrap_or(Offset { ns: 0, doubt: u64::MAX })
+    }
+
+    /// What is true after another measurement.
+    fn after(self, new: Offset) -> Self {
+        let apart = new.ns.wrapping_sub(self.ns).cast_signed().unsigned_abs();
+        if apart > self.doubt.saturating_add(new.doubt) { new } else { self }
+    }
 }
 
 fn ticks() -> u64 {
@@ -47,24 +77,16 @@ fn nanoseconds(clock: libc::clockid_t) -> u64 {
     at.tv_sec as u64 * 1_000_000_000 + at.tv_nsec as u64
 }
 
-fn read(clock: libc::clockid_t) -> (u64, u64) {
-    let once = |_| {
-        let before = ticks();
-        let time = nanoseconds(clock);
-        let after = ticks();
-        (after.wrapping_sub(before), before.wrapping_add(after.wrapping_sub(before) / 2), time)
-    };
-    let (_, ticks, time) = (0..TRIES).map(once).min_by_key(|sample| sample.0).unwrap_or_default();
-    (ticks, time)
-}
-
 impl Sample {
-    fn take(rate: u64) -> Self {
-        let (ticks, monotonic) = read(libc::CLOCK_MONOTONIC);
-        let (later, realtime) = read(libc::CLOCK_REALTIME);
-        // Back to the moment of the first.
-        let realtime = realtime.wrapping_sub(scale(later.wrapping_sub(ticks), rate));
-        Sample { ticks, monotonic, realtime }
+    fn take() -> Self {
+        let once = |_| {
+            let before = ticks();
+            let monotonic = nanoseconds(libc::CLOCK_MONOTONIC);
+            let width = ticks().wrapping_sub(before);
+            (width, Sample { ticks: before.wrapping_add(width / 2), monotonic })
+        };
+        let narrowest = (0..TRIES).map(once).min_by_key(|(width, _)| *width);
+        narrowest.map_or(Sample { ticks: 0, monotonic: 0 }, |(_, sample)| sample)
     }
 }
 
@@ -79,7 +101,7 @@ fn rate_between(old: Sample, new: Sample) -> u64 {
 }
 
 /// The line that follows `before`, from so many nanoseconds after `now` on.
-fn next_line(before: Line, now: Sample, rate: u64) -> Line {
+fn next_line(before: Line, now: Sample, rate: u64, offset: Offset) -> Line {
     let ahead = ((u128::from(AHEAD) << 32) / u128::from(rate.max(1))) as u64;
     let from = now.ticks.wrapping_add(ahead);
     let monotonic = before.monotonic_at(from);
@@ -89,12 +111,7 @@ fn next_line(before: Line, now: Sample, rate: u64) -> Line {
     let period = PERIOD.as_nanos() as i64;
     let bend = (i128::from(rate) * i128::from(error) / i128::from(period)) as i64;
     let most = (rate >> MOST_BENT) as i64;
-    Line {
-        from,
-        monotonic,
-        realtime_offset: now.realtime.wrapping_sub(now.monotonic),
-        rate: rate.wrapping_add_signed(bend.clamp(-most, most)),
-    }
+    Line { from, monotonic, realtime_offset: offset.ns, rate: rate.wrapping_add_signed(bend.clamp(-most, most)) }
 }
 
 /// Publishes clocks until it is dropped.
@@ -109,20 +126,16 @@ impl Publisher {
     /// # Errors
     /// When there is no thread to be had.
     pub fn start(page: &'static ClockPage) -> io::Result<Self> {
-        let first = Sample::take(0);
+        let first = Sample::take();
+        let offset = Offset::measure();
         thread::sleep(FIRST);
-        let rate = rate_between(first, Sample::take(0));
-        let now = Sample::take(rate);
-        let line = Line {
-            from: now.ticks,
-            monotonic: now.monotonic,
-            realtime_offset: now.realtime.wrapping_sub(now.monotonic),
-            rate,
-        };
+        let now = Sample::take();
+        let rate = rate_between(first, now);
+        let line = Line { from: now.ticks, monotonic: now.monotonic, realtime_offset: offset.ns, rate };
         page.publish(line);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        thread::Builder::new().name("clock".into()).spawn(move || go_on(page, line, now, &stopped))?;
+        thread::Builder::new().name("clock".into()).spawn(move || go_on(page, line, (now, offset), &stopped))?;
         Ok(Publisher { stop })
     }
 }
@@ -133,16 +146,16 @@ impl Drop for Publisher {
     }
 }
 
-fn go_on(page: &ClockPage, mut line: Line, mut last: Sample, stop: &AtomicBool) {
-    let mut rate = line.rate;
+fn go_on(page: &ClockPage, mut line: Line, (mut last, mut offset): (Sample, Offset), stop: &AtomicBool) {
     loop {
         thread::sleep(PERIOD);
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        let now = Sample::take(rate);
-        rate = rate_between(last, now);
-        let next = next_line(line, now, rate);
+        let now = Sample::take();
+        offset = offset.after(Offset::measure());
+        let rate = rate_between(last, now);
+        let next = next_line(line, now, rate, offset);
         // Kept from the processor for long: what is begun too late may not be published.
         if next.from.wrapping_sub(ticks()).cast_signed() > 0 {
             page.publish(next);
@@ -162,8 +175,8 @@ mod tests {
     fn lines_join_and_work_errors_off() {
         let before = Line { from: 0, monotonic: 1_000, realtime_offset: 0, rate: RATE };
         // Linux is 400 ns ahead of what the line says.
-        let now = Sample { ticks: 10_000, monotonic: 6_400, realtime: 7_400 };
-        let next = next_line(before, now, RATE);
+        let now = Sample { ticks: 10_000, monotonic: 6_400 };
+        let next = next_line(before, now, RATE, Offset { ns: 1_000, doubt: 1 });
         assert_eq!(next.monotonic, before.monotonic_at(next.from), "no step");
         assert_eq!(next.realtime_offset, 1_000);
         let period = (PERIOD.as_nanos() as u64) << 1;
@@ -174,8 +187,22 @@ mod tests {
     #[test]
     fn a_clock_never_stops() {
         let before = Line { from: 0, monotonic: 1 << 50, realtime_offset: 0, rate: RATE };
-        let next = next_line(before, Sample { ticks: 10_000, monotonic: 0, realtime: 0 }, RATE);
+        let now = Sample { ticks: 10_000, monotonic: 0 };
+        let next = next_line(before, now, RATE, Offset { ns: 0, doubt: 1 });
         assert!(next.rate >= RATE - (RATE >> MOST_BENT) && next.rate < RATE);
+    }
+
+    #[test]
+    fn the_clock_is_set_or_it_is_not() {
+        let old = Offset { ns: 1_000_000, doubt: 40 };
+        assert_eq!(old.after(Offset { ns: 1_000_090, doubt: 50 }), old);
+        assert_eq!(old.after(Offset { ns: 999_910, doubt: 50 }), old);
+        let set = Offset { ns: 999_909, doubt: 50 };
+        assert_eq!(old.after(set), set);
+        let unknown = Offset { ns: 0, doubt: u64::MAX };
+        assert_eq!(old.after(unknown), old);
+        let measured = Offset::measure();
+        assert!(measured.doubt < 1_000_000_000 && measured.after(Offset::measure()) == measured);
     }
 
     #[test]
