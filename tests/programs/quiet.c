@@ -25,6 +25,8 @@ int main(int argc, char **argv) {
     double seconds = argc > 1 ? atof(argv[1]) : 1, sum = 0;
     struct sigaction action = {.sa_sigaction = skip_instruction, .sa_flags = SA_SIGINFO};
     sigaction(SIGILL, &action, NULL);
+    puts("computing");
+    fflush(stdout);
     double end = now() + 0.5;
     while (now() < end)
         ;

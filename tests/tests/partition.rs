@@ -185,15 +185,16 @@ mod two_nodes {
     fn nothing_interrupts_a_computation() {
         let case = Case::new(build(Language::C, "quiet.c")).arg("10").options(["--stats", "--cores", "3-3"]);
         let (node, scratch) = (Node::take(), Scratch::new());
-        let before = function_calls();
         let running = case.start_cell(&node, &scratch);
-        for count in 0..40 {
+        running.wait_for("computing\n");
+        let before = function_calls();
+        for count in 0..30 {
             fs::write("/proc/sys/kernel/sched_schedstats", format!("{}", count % 2)).expect("root may");
             std::thread::sleep(Duration::from_millis(250));
         }
         let outcome = running.finish();
-        assert!(function_calls() >= before + 40, "{before}, {}", function_calls());
-        assert_eq!(outcome.out(), "computed\n", "{outcome}");
+        assert!(function_calls() >= before + 30, "{before}, {}", function_calls());
+        assert_eq!(outcome.out(), "computing\ncomputed\n", "{outcome}");
         for cause in ["involuntary", "timer", "kicks", "signals"] {
             assert!(row(&outcome, cause).iter().all(|count| *count == 0), "{cause}: {outcome}");
         }
