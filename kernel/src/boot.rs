@@ -13,7 +13,7 @@ use shm_ipc::ring::{Consumer, Producer};
 use spin::Once;
 
 use crate::forward::Rings;
-use crate::loader;
+use crate::loader::exec::{self, Loadable};
 use crate::platform::{self, Platform};
 use crate::sched::affinity::CpuSet;
 use crate::sched::signal::SigSet;
@@ -140,7 +140,10 @@ extern "C" fn start_program() -> ! {
     thread.signals.lock().mask = SigSet(facts.info.blocked_signals).blockable();
     let Strings { args, env, path } = strings(facts);
     set_name(thread, &path);
-    match loader::exec(&facts.info, &args, &env, &path) {
+    let mut random = [0; 16];
+    random.copy_from_slice(&facts.info.random[..16]);
+    let file = Loadable::find(facts.info.exec_fd as i32);
+    match file.and_then(|file| exec::start(file, &facts.info, &args, &env, &path, random)) {
         Ok(frame) => {
             // SAFETY: this thread's own frame; it has not been to the program yet.
             unsafe { thread.frame().write(frame) };
@@ -155,10 +158,13 @@ extern "C" fn start_program() -> ! {
     }
 }
 
-fn set_name(thread: &Thread, path: &[u8]) {
+/// Names a thread after the program that it starts.
+pub fn set_name(thread: &Thread, path: &[u8]) {
     let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let len = base.len().min(15);
-    thread.name.lock()[..len].copy_from_slice(&base[..len]);
+    let mut name = [0; 16];
+    name[..len].copy_from_slice(&base[..len]);
+    *thread.name.lock() = name;
 }
 
 /// Text of a panic, cut to what the control page holds.

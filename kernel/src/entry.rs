@@ -11,7 +11,7 @@ use crate::mm::{self, Access, Fault as Outcome};
 use crate::sched::core::{Core, pending};
 use crate::sched::signal::{self, FaultWords, SigInfo, number};
 use crate::sched::thread::{Thread, current, current_arc};
-use crate::sched::{stop, this_core, timer, yield_now};
+use crate::sched::{process, stop, this_core, timer, yield_now};
 use crate::{forward, syscall};
 
 /// Why a thread is in the kernel.
@@ -148,6 +148,10 @@ fn settle() {
         }
         let thread = current();
         if thread.attention.swap(false, Ordering::SeqCst) {
+            if thread.doomed.load(Ordering::SeqCst) {
+                process::exit_thread(0);
+            }
+            syscall::look_for_successor(&current_arc());
             crate::sched::switch::migrate();
             signal::deliver(&current_arc());
             continue;

@@ -178,7 +178,7 @@ pub fn cancel(token: u64) {
     words[0] = token;
     let at = offset_of(words.as_ptr().cast());
     let own = core.rings.enter(core.index, |token| Call::Detached { token, _block: words });
-    submit(core, Submission { token: own, nr: private::CANCEL, block: at });
+    submit(core, Submission { token: own, nr: private::CANCEL, block: at, child: 0 });
 }
 
 /// Names something on stderr, once for each time it is called.
@@ -512,7 +512,7 @@ fn exchange(nr: u32, block: u64, interruptible: bool) -> Completion {
     if interruptible {
         thread.call_token.store(token, Ordering::SeqCst);
     }
-    submit(core, Submission { token, nr, block });
+    submit(core, Submission { token, nr, block, child: thread.lent.to().unwrap_or(0) });
     if interruptible && signal::is_due(&thread) {
         cancel(token);
     }
@@ -526,7 +526,7 @@ fn exchange(nr: u32, block: u64, interruptible: bool) -> Completion {
 fn exchange_in_place(nr: u32, block: u64) -> Completion {
     let core = this_core();
     let token = core.rings.enter(core.index, |token| Call::Attended { token });
-    submit(core, Submission { token, nr, block });
+    submit(core, Submission { token, nr, block, child: 0 });
     loop {
         poll(core);
         if let Some(completion) = core.rings.take_answer(token) {

@@ -87,6 +87,17 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The error of execve(2).
+    pub fn errno(&self) -> i32 {
+        match self {
+            Refusal::NoSuchFile(_) | Refusal::NotInPath(_) | Refusal::NoInterpreter { .. } => libc::ENOENT,
+            Refusal::Directory(_) | Refusal::NotRegular(_) | Refusal::Permission { .. } => libc::EACCES,
+            Refusal::Format { .. } => libc::ENOEXEC,
+            Refusal::TooManyScripts(_) => libc::ELOOP,
+            Refusal::Open { error, .. } => error.raw_os_error().unwrap_or(libc::EIO),
+        }
+    }
+
     /// The status that a shell gives: 127 for what is not there, 126 for what can't be executed.
     pub fn status(&self) -> u8 {
         match self {
@@ -101,8 +112,12 @@ impl Refusal {
 /// # Panics
 /// When `command` is empty; the command line parser sees to that.
 pub fn find(command: &[OsString], path: Option<&OsStr>) -> Result<Program, Refusal> {
-    let name = look_up(&command[0], path)?;
-    let mut arguments = command.to_vec();
+    follow(look_up(&command[0], path)?, command.to_vec())
+}
+
+/// Follows scripts from the file `name`, and checks the result: execve(2) with these arguments, the
+/// first of which is taken to be a name.
+pub fn follow(name: PathBuf, mut arguments: Vec<OsString>) -> Result<Program, Refusal> {
     let mut target = name.clone();
     for _ in 0..=MOST_SCRIPTS {
         let (file, metadata) = open(&target).map_err(|refusal| refusal.of_interpreter(&name, &target))?;

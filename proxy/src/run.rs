@@ -289,10 +289,7 @@ impl Cell {
     /// Starts all threads that serve it.
     fn begin(&self) -> io::Result<(Server, Arc<Mutex<Option<Fault>>>)> {
         let bare = match &self.kernel {
-            Kernel::Child(child, _) => {
-                signals::forward(child.pid)?;
-                None
-            }
+            Kernel::Child(..) => None,
             Kernel::Bare(_, held) => Some(Arc::clone(held)),
         };
         let is_bare = bare.is_some();
@@ -309,7 +306,9 @@ impl Cell {
             bare,
         })?;
         if is_bare {
-            signals::bring(server.signaller())?;
+            signals::bring(server.signaller(), server.child_watch())?;
+        } else {
+            signals::forward(self.pid(), server.signaller(), server.child_watch())?;
         }
         let (faults, child) = (server.faults().clone(), self.pid());
         let first = Arc::new(Mutex::new(None));

@@ -19,10 +19,19 @@ pub fn hold() -> io::Result<()> {
 }
 
 /// From here on, in a thread of its own, sends on what arrives to the process `child`, which
-/// must not be waited for while this process lives: its number has to stay its own.
-pub fn forward(child: libc::pid_t) -> io::Result<()> {
+/// must not be waited for while this process lives: its number has to stay its own. Of the ends of
+/// children, only those that `is_known`, which is told of all, reach the program, by `bring`.
+pub fn forward(
+    child: libc::pid_t,
+    bring: impl Fn([u64; SIGINFO_BYTES / 8]) + Send + 'static,
+    is_known: impl Fn(libc::pid_t) -> bool + Send + 'static,
+) -> io::Result<()> {
     start(move |signal, info| {
-        if signal == libc::SIGCHLD && sys::sender(info) == child {
+        if signal == libc::SIGCHLD && info.si_code > 0 {
+            // Sent on it would lose what it says of the child.
+            if is_known(sys::sender(info)) {
+                bring(sys::siginfo_words(info));
+            }
             return;
         }
         if let Err(error) = sys::send_on(child, signal, info) {
@@ -32,9 +41,16 @@ pub fn forward(child: libc::pid_t) -> io::Result<()> {
 }
 
 /// From here on, in a thread of its own, hands what arrives to `bring`, as the first bytes of its
-/// `siginfo_t`: for a program that is no process of Linux.
-pub fn bring(bring: impl Fn([u64; SIGINFO_BYTES / 8]) + Send + 'static) -> io::Result<()> {
-    start(move |_, info| bring(sys::siginfo_words(info)))
+/// `siginfo_t`: for a program that is no process of Linux. `is_known` as for [`forward`].
+pub fn bring(
+    bring: impl Fn([u64; SIGINFO_BYTES / 8]) + Send + 'static,
+    is_known: impl Fn(libc::pid_t) -> bool + Send + 'static,
+) -> io::Result<()> {
+    start(move |signal, info| {
+        if signal != libc::SIGCHLD || info.si_code <= 0 || is_known(sys::sender(info)) {
+            bring(sys::siginfo_words(info));
+        }
+    })
 }
 
 fn start(take: impl Fn(i32, &libc::siginfo_t) + Send + 'static) -> io::Result<()> {

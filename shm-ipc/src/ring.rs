@@ -265,15 +265,18 @@ pub struct Submission {
     pub nr: u32,
     /// Offset of the call's [block](crate::block) in cell memory.
     pub block: u64,
+    /// The process that the call is made for: 0 for the program, else a child of it that has not
+    /// executed anything yet ([`crate::calls::private::VFORK`]).
+    pub child: u32,
 }
 
 impl Message for Submission {
     fn to_words(self) -> Words {
-        [self.token, u64::from(self.nr), self.block, 0, 0, 0, 0, 0]
+        [self.token, u64::from(self.nr), self.block, u64::from(self.child), 0, 0, 0, 0]
     }
 
     fn from_words(words: Words) -> Self {
-        Submission { token: words[0], nr: words[1] as u32, block: words[2] }
+        Submission { token: words[0], nr: words[1] as u32, block: words[2], child: words[3] as u32 }
     }
 }
 
@@ -429,7 +432,7 @@ mod tests {
 
     #[test]
     fn messages_keep_their_words() {
-        let submission = Submission { token: u64::MAX, nr: u32::MAX, block: 1 << 63 };
+        let submission = Submission { token: u64::MAX, nr: u32::MAX, block: 1 << 63, child: u32::MAX };
         assert_eq!(Submission::from_words(submission.to_words()), submission);
         let completion = Completion { token: 1, result: i64::MIN, extra: u64::MAX };
         assert_eq!(Completion::from_words(completion.to_words()), completion);

@@ -280,7 +280,7 @@ impl<'f> Side<'f> {
         for _ in 0..=2 * RING_SLOTS {
             let pushed = match core {
                 0 => producer.push(Completion { token: 1, result: -2, extra: 3 }),
-                _ => producer.push(Submission { token: 1, nr: 2, block: 3 }),
+                _ => producer.push(Submission { token: 1, nr: 2, block: 3, child: 0 }),
             };
             match pushed {
                 Ok(()) => {}

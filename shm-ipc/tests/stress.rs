@@ -154,7 +154,7 @@ fn spread(i: u64) -> u64 {
 }
 
 fn submission(i: u64) -> Submission {
-    Submission { token: i, nr: spread(i) as u32, block: spread(!i) }
+    Submission { token: i, nr: spread(i) as u32, block: spread(!i), child: spread(i ^ 5) as u32 }
 }
 
 fn completion(i: u64) -> Completion {

@@ -1,6 +1,7 @@
 //! From a path to the registers of a program's first instruction.
 
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicI32, Ordering};
 
 use shm_ipc::boot::BootInfo;
 
@@ -70,21 +71,55 @@ impl Drop for Forwarded {
     }
 }
 
-/// Loads the program that the proxy has opened, with its interpreter, and builds its stack.
-/// Gives the registers to start it with.
+/// The proxy's descriptor of the program's file: the one of the proxy's own that may be mapped.
+static PROGRAM_FD: AtomicI32 = AtomicI32::new(-1);
+
+/// The proxy's descriptor of the file of the program that runs, or is being loaded.
+pub fn program_fd() -> i32 {
+    PROGRAM_FD.load(Ordering::Relaxed)
+}
+
+/// A program and its interpreter, read as far as it takes to load them without fail.
+#[derive(Debug)]
+pub struct Loadable {
+    program: Program,
+    linker: Option<(Program, Forwarded)>,
+}
+
+impl Loadable {
+    /// Reads the program that the proxy has opened as `fd`, and finds its interpreter.
+    ///
+    /// # Errors
+    /// Those of opening and reading, `ENOEXEC`.
+    pub fn find(fd: i32) -> Result<Loadable, Errno> {
+        let file = Forwarded { fd, own: false, reads: shm_ipc::calls::private::READ_EXEC };
+        let program = Program::read(&file)?;
+        let linker = match program.interpreter() {
+            Some(path) => {
+                let file = Forwarded::open(path)?;
+                Some((Program::read(&file)?, file))
+            }
+            None => None,
+        };
+        Ok(Loadable { program, linker })
+    }
+}
+
+/// Loads a program and builds its stack, in an empty address space. Gives the registers to start it
+/// with.
 ///
 /// # Errors
-/// Those of reading and mapping, `ENOEXEC`, `E2BIG`, `ENOMEM`.
-pub fn exec(info: &BootInfo, args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> Result<TrapFrame, Errno> {
-    let file = Forwarded { fd: info.exec_fd as i32, own: false, reads: shm_ipc::calls::private::READ_EXEC };
-    let program = Program::read(&file)?;
-    let linker = match program.interpreter() {
-        Some(path) => {
-            let file = Forwarded::open(path)?;
-            Some((Program::read(&file)?, file))
-        }
-        None => None,
-    };
+/// Those of mapping, `E2BIG`, `ENOMEM`.
+pub fn start(
+    file: Loadable,
+    info: &BootInfo,
+    args: &[Vec<u8>],
+    env: &[Vec<u8>],
+    path: &[u8],
+    random: [u8; 16],
+) -> Result<TrapFrame, Errno> {
+    let Loadable { program, linker } = file;
+    PROGRAM_FD.store(program.fd(), Ordering::Relaxed);
     let mut space = mm::space();
     let stack = space.map_stack(stack::stack_bytes(info.stack_limit))?;
     let image = load::load(&mut space, &program, linker.as_ref().map(|(program, _)| program))?;
@@ -93,8 +128,6 @@ pub fn exec(info: &BootInfo, args: &[Vec<u8>], env: &[Vec<u8>], path: &[u8]) -> 
         const READ_WRITE_EXEC: u32 = 7;
         space.mprotect(stack.start, stack.end - stack.start, READ_WRITE_EXEC)?;
     }
-    let mut random = [0; 16];
-    random.copy_from_slice(&info.random[..16]);
     let auxiliary = stack::auxiliary(&image, vdso, info);
     let contents = Contents { args, env, path, random, auxiliary: &auxiliary };
     let initial = stack::put(&mut space, &stack, &contents)?;

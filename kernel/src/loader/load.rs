@@ -64,6 +64,12 @@ impl Program {
         Ok(Program { fd: source.fd(), image, tails, interpreter })
     }
 
+    /// The descriptor of its file.
+    #[must_use]
+    pub fn fd(&self) -> i32 {
+        self.fd
+    }
+
     /// Path of the interpreter (the dynamic linker) that the program asks for, without a zero
     /// byte.
     #[must_use]

@@ -6,5 +6,4 @@ pub mod load;
 pub mod stack;
 mod started;
 
-pub use exec::exec;
 pub use started::{Started, started};

@@ -16,6 +16,7 @@ pub mod stop;
 pub mod switch;
 pub mod thread;
 pub mod timer;
+pub mod vfork;
 pub mod wait;
 
 pub use self::core::{Core, cores, this_core};

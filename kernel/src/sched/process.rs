@@ -9,7 +9,7 @@ use spin::Mutex;
 use super::core::this_core;
 use super::futex;
 use super::thread::{self, Thread, current, current_arc};
-use super::{signal, switch, timer};
+use super::{signal, switch, timer, wait};
 use crate::mm::user;
 use crate::{boot, platform};
 
@@ -77,6 +77,25 @@ pub fn exit_thread(status: u64) -> ! {
     signal::pass_on(&me);
     drop(me);
     switch::leave_for_good()
+}
+
+/// Another program takes the place of this one: all threads but `me` end, on their way to it.
+pub fn end_other_threads(me: &Arc<Thread>) {
+    /// Between two looks at whether they are gone.
+    const PAUSE_NS: u64 = 50_000;
+    loop {
+        let others: alloc::vec::Vec<_> = thread::all().into_iter().filter(|other| !Arc::ptr_eq(other, me)).collect();
+        if others.is_empty() {
+            return;
+        }
+        for other in others {
+            other.doomed.store(true, Ordering::SeqCst);
+            signal::notify(&other);
+        }
+        // Each of them runs in the kernel or is on its way into it, maybe on this very core.
+        // Not to be interrupted: a signal that waits would keep the others from running.
+        wait::finish(&me.begin_wait(), Some(platform::get().monotonic() + PAUSE_NS), false);
+    }
 }
 
 /// Ends the process (exit_group(2)).

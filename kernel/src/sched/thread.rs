@@ -11,6 +11,7 @@ use super::affinity::CpuSet;
 use super::core::Core;
 use super::rseq::Rseq;
 use super::signal::{AltStack, SigSet, ThreadSignals};
+use super::vfork::Lent;
 use super::wait::WaitState;
 use crate::arch::{self, KERNEL_STACK, TrapFrame, VectorArea};
 use crate::entry::Trap;
@@ -65,6 +66,10 @@ pub struct Thread {
     pub futex: AtomicU64,
     /// Token of the forwarded call that it waits for; 0 when there is none.
     pub call_token: AtomicU64,
+    /// Whether a child of vfork has it.
+    pub lent: Lent,
+    /// The program is replaced (execve(2)) and the thread with it: it ends on its way to the program.
+    pub doomed: AtomicBool,
     pub(super) wait: WaitState,
     interruptible: AtomicBool,
     on_core: AtomicBool,
@@ -139,6 +144,8 @@ impl Thread {
             name: Mutex::new([0; 16]),
             futex: AtomicU64::new(0),
             call_token: AtomicU64::new(0),
+            lent: Lent::default(),
+            doomed: AtomicBool::new(false),
             wait: WaitState::default(),
             interruptible: AtomicBool::new(false),
             on_core: AtomicBool::new(false),

@@ -12,17 +12,18 @@ use crate::sched::current;
 
 /// getpid(2)
 pub fn getpid(_: [u64; 6]) -> SysResult {
-    Ok(boot::facts().info.pid)
+    Ok(current().lent.to().map_or(boot::facts().info.pid, u64::from))
 }
 
 /// getppid(2)
 pub fn getppid(_: [u64; 6]) -> SysResult {
-    Ok(boot::facts().info.ppid)
+    let info = &boot::facts().info;
+    Ok(if current().lent.to().is_some() { info.pid } else { info.ppid })
 }
 
 /// gettid(2)
 pub fn gettid(_: [u64; 6]) -> SysResult {
-    Ok(u64::from(current().tid))
+    Ok(u64::from(current().lent.to().unwrap_or(current().tid)))
 }
 
 /// getuid(2)

@@ -7,10 +7,12 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use linux::membarrier_cmd as barrier;
 use shm_ipc::layout::PAGE;
 
+use super::named;
 use crate::abi::{Errno, SysResult, linux};
 use crate::mm::policy::{Mask, Policy};
 use crate::mm::{self, Kind, MapRequest, user};
 use crate::platform::{self, Prot};
+use crate::sched::current;
 
 /// The low half of an argument, which is all that Linux looks at for an `int`.
 fn low(arg: u64) -> u32 {
@@ -21,6 +23,11 @@ fn low(arg: u64) -> u32 {
 pub fn mmap(args: [u64; 6]) -> SysResult {
     let [addr, len, prot, flags, fd, offset] = args;
     let prot = Prot::from_bits_truncate(low(prot));
+    if low(flags) & linux::MAP_ANONYMOUS == 0 && current().lent.to().is_some() {
+        // Its descriptors are those of another process.
+        named::once(named::What::ChildMaps);
+        return Err(Errno::ENOSYS);
+    }
     mm::space().mmap(&MapRequest { addr, len, prot, flags: low(flags), fd: low(fd) as i32, offset })
 }
 

@@ -1,5 +1,6 @@
 //! System calls: from the number to whoever answers.
 
+mod exec;
 mod identity;
 mod marshal;
 mod memory;
@@ -11,6 +12,8 @@ mod special;
 mod threads;
 mod times;
 
+pub use exec::look_for_successor;
+
 use core::sync::atomic::Ordering;
 
 use shm_ipc::calls::{self, Handling, private};
@@ -20,8 +23,8 @@ use crate::abi::{Errno, SysResult};
 use crate::arch::TrapFrame;
 use crate::forward;
 use crate::sched::signal::{self, Restart};
-use crate::sched::this_core;
 use crate::sched::thread::Thread;
+use crate::sched::{this_core, vfork};
 
 const RT_SIGRETURN: u64 = 15;
 
@@ -39,6 +42,11 @@ pub fn dispatch(thread: &Thread) {
         return;
     }
     let result = call(nr, args);
+    if result == Err(Errno(private::CHILD_GONE)) {
+        // It was killed from outside. Its parent, which so has its thread again, learns how from wait4.
+        let _ = vfork::end(thread);
+        return;
+    }
     let result = interruption(thread, nr, result);
     // SAFETY: as above; `call` is over.
     unsafe { (*thread.frame()).set_result(result) };
@@ -134,6 +142,8 @@ fn handler(nr: u32) -> Option<Handler> {
         38 => times::setitimer,
         39 => identity::getpid,
         56 => threads::clone,
+        58 => threads::vfork,
+        59 => exec::execve,
         60 => threads::exit,
         62 => signals::kill,
         67 => memory::shmdt,
@@ -183,6 +193,7 @@ fn handler(nr: u32) -> Option<Handler> {
         274 => threads::get_robust_list,
         297 => signals::rt_tgsigqueueinfo,
         309 => scheduling::getcpu,
+        322 => exec::execveat,
         324 => memory::membarrier,
         325 => memory::mlock2,
         334 => threads::rseq,

@@ -20,12 +20,16 @@ pub enum What {
     Ioctl(u64),
     /// An option of prctl(2).
     Prctl(u64),
-    /// clone(2) without the flags of a thread.
+    /// clone(2) without the flags of a thread, or of a child as of vfork(2).
     Process,
+    /// execve(2) when the first thread has ended.
+    LateExec,
+    /// A file mapped by a child of vfork.
+    ChildMaps,
 }
 
 static CALLS: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
-static OTHERS: [AtomicBool; 4] = [const { AtomicBool::new(false) }; 4];
+static OTHERS: [AtomicBool; 6] = [const { AtomicBool::new(false) }; 6];
 
 /// Whether this is the first time.
 fn first(what: What) -> bool {
@@ -40,6 +44,8 @@ fn first(what: What) -> bool {
         What::Ioctl(_) => other(1),
         What::Prctl(_) => other(2),
         What::Process => other(3),
+        What::LateExec => other(4),
+        What::ChildMaps => other(5),
     }
 }
 
@@ -64,9 +70,15 @@ pub fn once(what: What) {
         }
         What::Prctl(option) => format!("the program used prctl option {option}, which is not supported: it got EINVAL"),
         What::Process => {
-            "the program asked for a child process (fork, vfork or clone), which is not supported: it got \
-             ENOSYS; run it without tacet, or without its child processes"
+            "the program asked for a copy of itself (fork, or clone other than for threads and vfork), which is \
+             not supported: it got ENOSYS; what uses posix_spawn, system or popen works"
                 .into()
+        }
+        What::LateExec => "the program called execve when its first thread had ended, which is not supported: it got \
+                           ENOSYS; let the first thread wait for the others"
+            .into(),
+        What::ChildMaps => {
+            "a child of vfork mapped a file before it executed anything, which is not supported: it got ENOSYS".into()
         }
     };
     forward::notice(&text);

@@ -10,6 +10,7 @@ use crate::forward::Request;
 use crate::mm::user;
 use crate::sched::signal::{self, Action, AltStack, SigInfo, SigSet, StackT};
 use crate::sched::thread::{Thread, current, current_arc, find};
+use crate::sched::vfork;
 use crate::sched::wait::{self, Wake};
 use crate::{boot, platform, time};
 
@@ -22,7 +23,10 @@ pub fn rt_sigaction(args: [u64; 6]) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let action: Option<Action> = if new == 0 { None } else { Some(user::read(new)?) };
-    let was = signal::exchange_action(number, action)?;
+    let was = match vfork::exchange_action(current(), number, action) {
+        Some(of_child) => of_child?,
+        None => signal::exchange_action(number, action)?,
+    };
     if old != 0 {
         user::write(old, &was)?;
     }
@@ -190,6 +194,9 @@ fn send_outside(pid: u64, tid: u64, signal: u64, info: Option<&SigInfo>) -> SysR
 pub fn kill(args: [u64; 6]) -> SysResult {
     let [pid, raw, ..] = args;
     let signal = number(raw)?;
+    if is_lent_to(pid) {
+        return vfork::take_if_any(current(), signal);
+    }
     if pid as u32 != own_pid() {
         return send_outside(u64::from(pid as u32), 0, raw, None);
     }
@@ -198,6 +205,11 @@ pub fn kill(args: [u64; 6]) -> SysResult {
     }
     signal::send_process(SigInfo::user(signal, own_pid(), boot::facts().info.ids[0] as u32));
     Ok(0)
+}
+
+/// Whether the current thread is the child with this number, before it executes anything.
+fn is_lent_to(pid: u64) -> bool {
+    current().lent.to() == Some(pid as u32)
 }
 
 /// The thread `tid`, of process `pid` if that is given.
@@ -228,12 +240,18 @@ fn send_to(thread: Option<Arc<Thread>>, pid: u64, tid: u64, raw: u64) -> SysResu
 /// tgkill(2)
 pub fn tgkill(args: [u64; 6]) -> SysResult {
     let [pid, tid, raw, ..] = args;
+    if is_lent_to(pid) {
+        return vfork::take_if_any(current(), number(raw)?);
+    }
     send_to(target(Some(pid), tid)?, u64::from(pid as u32), u64::from(tid as u32), raw)
 }
 
 /// tkill(2)
 pub fn tkill(args: [u64; 6]) -> SysResult {
     let [tid, raw, ..] = args;
+    if is_lent_to(tid) {
+        return vfork::take_if_any(current(), number(raw)?);
+    }
     send_to(target(None, tid)?, u64::from(tid as u32), u64::from(tid as u32), raw)
 }
 

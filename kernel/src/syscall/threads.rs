@@ -7,12 +7,18 @@ use crate::abi::{Errno, SysResult, linux};
 use crate::mm::user;
 use crate::sched::futex::{self, ANY};
 use crate::sched::thread::{Thread, current, current_arc, find};
-use crate::sched::{self, process, switch, this_core};
+use crate::sched::{self, process, switch, this_core, vfork};
 use crate::{boot, platform, time};
 
 /// What the flags of a new thread must contain: a thread shares all that a cell has one of.
 const THREAD_FLAGS: u64 =
     (linux::CLONE_VM | linux::CLONE_FS | linux::CLONE_FILES | linux::CLONE_SIGHAND | linux::CLONE_THREAD) as u64;
+
+/// What makes a child of vfork(2): the parent's memory, and the parent waits.
+const VFORK_FLAGS: u64 = (linux::CLONE_VM | linux::CLONE_VFORK) as u64;
+
+/// The child has no signal handlers (clone(2)); beyond what fits into 32 bits.
+const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
 
 /// Flags with an effect here, or without any on Linux either.
 const KNOWN_FLAGS: u64 = THREAD_FLAGS
@@ -28,6 +34,8 @@ const KNOWN_FLAGS: u64 = THREAD_FLAGS
 #[derive(Debug, Clone, Copy)]
 struct CloneArgs {
     flags: u64,
+    /// Sent to the parent when a child ends.
+    exit_signal: u64,
     /// Stack pointer; 0 for the creator's.
     stack: u64,
     parent_tid: u64,
@@ -39,7 +47,7 @@ struct CloneArgs {
 pub fn clone(args: [u64; 6]) -> SysResult {
     let [flags, stack, parent_tid, child_tid, tls, _] = args;
     const SIGNAL: u64 = 0xff;
-    start(CloneArgs { flags: flags & !SIGNAL, stack, parent_tid, child_tid, tls })
+    start(CloneArgs { flags: flags & !SIGNAL, exit_signal: flags & SIGNAL, stack, parent_tid, child_tid, tls })
 }
 
 /// clone3(2)
@@ -68,10 +76,42 @@ pub fn clone3(args: [u64; 6]) -> SysResult {
     if (stack == 0) != (stack_size == 0) {
         return Err(Errno::EINVAL);
     }
-    start(CloneArgs { flags, stack: stack.wrapping_add(stack_size), parent_tid, child_tid, tls })
+    start(CloneArgs { flags, exit_signal, stack: stack.wrapping_add(stack_size), parent_tid, child_tid, tls })
+}
+
+/// vfork(2)
+pub fn vfork(_: [u64; 6]) -> SysResult {
+    const SIGCHLD: u64 = 17;
+    let flags = VFORK_FLAGS;
+    start(CloneArgs { flags, exit_signal: SIGCHLD, stack: 0, parent_tid: 0, child_tid: 0, tls: 0 })
+}
+
+/// A child that borrows its parent's thread until it executes something.
+fn start_child(args: CloneArgs) -> SysResult {
+    const SIGCHLD: u64 = 17;
+    let known = VFORK_FLAGS
+        | CLONE_CLEAR_SIGHAND
+        | u64::from(linux::CLONE_SETTLS | linux::CLONE_PARENT_SETTID | linux::CLONE_CHILD_SETTID)
+        | u64::from(linux::CLONE_UNTRACED);
+    if args.flags & !known != 0 || args.exit_signal != SIGCHLD || current().lent.to().is_some() {
+        named::once(named::What::Process);
+        return Err(Errno::ENOSYS);
+    }
+    let has = |flag: u64| args.flags & flag != 0;
+    if has(linux::CLONE_SETTLS.into()) && args.tls >= platform::get().user_range().end {
+        return Err(Errno::EPERM);
+    }
+    let tls = has(linux::CLONE_SETTLS.into()).then_some(args.tls);
+    let pid = vfork::begin(current(), args.stack, tls, has(CLONE_CLEAR_SIGHAND))?;
+    // Linux does not care either whether the places for the number can be written.
+    let _ = store_tids(&args, pid);
+    Ok(0)
 }
 
 fn start(args: CloneArgs) -> SysResult {
+    if args.flags & (VFORK_FLAGS | u64::from(linux::CLONE_THREAD)) == VFORK_FLAGS {
+        return start_child(args);
+    }
     if args.flags & THREAD_FLAGS != THREAD_FLAGS {
         named::once(named::What::Process);
         return Err(Errno::ENOSYS);
@@ -80,6 +120,10 @@ fn start(args: CloneArgs) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let has = |flag: u32| args.flags & u64::from(flag) != 0;
+    if current().lent.to().is_some() {
+        named::once(named::What::Process);
+        return Err(Errno::ENOSYS);
+    }
     if has(linux::CLONE_SETTLS) && args.tls >= platform::get().user_range().end {
         // The CPU refuses to load some of these, and the kernel would be the one to find out.
         return Err(Errno::EPERM);
@@ -120,11 +164,17 @@ fn store_tids(args: &CloneArgs, tid: u32) -> Result<(), Errno> {
 
 /// exit(2)
 pub fn exit(args: [u64; 6]) -> SysResult {
+    if current().lent.to().is_some() {
+        return vfork::exit(current(), args[0]);
+    }
     process::exit_thread(args[0])
 }
 
 /// exit_group(2)
 pub fn exit_group(args: [u64; 6]) -> SysResult {
+    if current().lent.to().is_some() {
+        return vfork::exit(current(), args[0]);
+    }
     process::exit(args[0])
 }
 

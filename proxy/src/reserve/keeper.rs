@@ -82,6 +82,7 @@ fn keep(ledger: &Ledger, proxy: Process, held: &[RawFd]) {
     let mut held = held.iter();
     let let_go = || {
         for fd in held.by_ref() {
+            sys::unpin_buffers(*fd);
             let _ = nix::unistd::close(*fd);
         }
     };

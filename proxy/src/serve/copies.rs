@@ -62,7 +62,7 @@ pub fn execute(call: &mut Call<'_, '_>) -> Option<Outcome> {
 /// The descriptor in argument 0: the program's, or that of its file, which is the proxy's.
 fn descriptor(call: &Call<'_, '_>) -> Result<i32, Errno> {
     let fd = call.int(0);
-    let is_kernels = fd == call.service.cell.exec_fd;
+    let is_kernels = call.service.programs.has(fd);
     if call.descriptors().is_private(fd) && !is_kernels { Err(Errno(libc::EBADF)) } else { Ok(fd) }
 }
 

@@ -93,6 +93,19 @@ impl Descriptors {
         self.private.clone()
     }
 
+    /// Moves a descriptor among the proxy's own, close-on-exec.
+    pub fn hide(&self, low: i32) -> Result<i32, Errno> {
+        let first = i64::from(self.private.start);
+        let high = host::numbers(libc::SYS_fcntl, &[low.into(), libc::F_DUPFD_CLOEXEC.into(), first]);
+        let _ = host::numbers(libc::SYS_close, &[low.into()]);
+        let high = high? as i32;
+        if self.is_private(high) {
+            return Ok(high);
+        }
+        let _ = host::numbers(libc::SYS_close, &[high.into()]);
+        Err(Errno(libc::EMFILE))
+    }
+
     /// The descriptor that an argument names.
     pub fn check(&self, word: u64) -> Result<i32, Errno> {
         let fd = word as u32 as i32;

@@ -7,7 +7,7 @@ use super::arguments::Arguments;
 use super::call::Call;
 use super::files::{self, LARGE_BYTES, Way};
 use super::host::{self, Errno, Outcome};
-use super::{events, foreign, limits, messages, paths, processes, requests, sockets};
+use super::{children, events, foreign, limits, messages, paths, processes, programs, requests, sockets};
 
 /// Executes a call.
 pub fn execute(call: &mut Call<'_, '_>) -> Outcome {
@@ -17,6 +17,11 @@ pub fn execute(call: &mut Call<'_, '_>) -> Outcome {
         private::STOP => processes::stop(),
         private::SIGNAL => processes::signal(call),
         private::READ_EXEC => files::read_program(call),
+        private::VFORK => children::vfork(call),
+        private::EXECUTE if call.service.stands_in => programs::execute(call),
+        private::END_CHILD if call.service.stands_in => children::end(call),
+        private::FIND_PROGRAM => programs::find(call),
+        private::BECOME => programs::become_next(call),
         nr if is_forwarded(nr) => linux(call, i64::from(nr)),
         _ => foreign::execute(call).unwrap_or(Err(Errno(libc::ENOSYS))),
     }
@@ -77,8 +82,8 @@ fn process(call: &mut Call<'_, '_>, nr: i64) -> Outcome {
         n::SYS_setrlimit => limits::setrlimit(call),
         n::SYS_getpgid | n::SYS_getsid | n::SYS_setpgid => processes::of_process(call, 0),
         n::SYS_getpriority => processes::getpriority(call),
-        // The proxy's child is not the program's.
-        n::SYS_wait4 | n::SYS_waitid => Err(Errno(libc::ECHILD)),
+        n::SYS_wait4 => children::wait4(call),
+        n::SYS_waitid => children::waitid(call),
         n::SYS_process_vm_readv | n::SYS_process_vm_writev => processes::process_vm(call),
         _ => by_table(call, nr),
     }

@@ -9,7 +9,7 @@
 //! Together with `cancel` this is the only place of `serve` with unsafe code.
 
 use std::arch::asm;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::AtomicU32;
@@ -80,6 +80,16 @@ impl<'m> Arg<'m> {
     /// A piece of the cell's memory, or `None` when the region has no such piece.
     pub fn shared(region: &Region, offset: u64, len: u64) -> Option<Self> {
         region.bytes(offset, len).map(|at| Arg::pointer(at))
+    }
+
+    /// A word to sleep on.
+    pub fn word(word: &'m AtomicU32) -> Self {
+        Arg::pointer(word.as_ptr().cast::<u8>().cast_const())
+    }
+
+    /// Strings as execve(2) takes them.
+    pub fn strings(strings: &'m Strings) -> Self {
+        Arg::pointer(strings.pointers.as_ptr().cast())
     }
 
     /// An array of pieces.
@@ -294,6 +304,68 @@ pub fn wake(word: &AtomicU32) {
     let (wake, one) = (Arg::number(libc::FUTEX_WAKE as u64), Arg::number(1));
     // Nobody sleeping is no error, and a mapped, aligned word gives no other.
     let _ = call(libc::SYS_futex as u32, &[Arg::pointer(at), wake, one, Arg::null(), Arg::null(), Arg::null()]);
+}
+
+/// Wakes everybody who sleeps on `word` in this process.
+pub fn wake_all(word: &AtomicU32) {
+    let wake = Arg::number((libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as u64);
+    let all = Arg::number(i32::MAX as u64);
+    // Nobody sleeping is no error, and a mapped, aligned word gives no other.
+    let _ = call(libc::SYS_futex as u32, &[Arg::word(word), wake, all, Arg::null(), Arg::null(), Arg::null()]);
+}
+
+/// A copy of this process with one thread, the caller's; `None` in the copy. It may use what only this
+/// thread uses, and the heap (glibc has its locks free after a fork); locks that other threads may have
+/// held stay held in it.
+pub fn fork() -> Result<Option<i32>, Errno> {
+    // SAFETY: nothing of this process changes; what the copy may touch is the caller's to see to, as
+    // said above. `children` makes everything anew that it uses.
+    match unsafe { libc::fork() } {
+        -1 => Err(Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EAGAIN))),
+        0 => Ok(None),
+        pid => Ok(Some(pid)),
+    }
+}
+
+/// Ends this process.
+pub fn exit(status: i32) -> ! {
+    // SAFETY: nothing is left to be done.
+    unsafe { libc::_exit(status) }
+}
+
+/// Null-ended pointers to strings: what execve(2) takes twice.
+#[derive(Debug)]
+pub struct Strings {
+    _texts: Vec<CString>,
+    pointers: Vec<*const libc::c_char>,
+}
+
+impl Strings {
+    /// The strings that lie one after the other in `bytes`, each with its end.
+    pub fn unpack(bytes: &[u8]) -> Self {
+        let texts: Vec<CString> = bytes
+            .split_inclusive(|byte| *byte == 0)
+            .filter_map(|text| CStr::from_bytes_with_nul(text).ok().map(CStr::to_owned))
+            .collect();
+        let pointers = texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect();
+        Strings { _texts: texts, pointers }
+    }
+}
+
+/// Sets signal mask and ignored signals of this process, which is about to execute something: bit
+/// n - 1 for signal n. Gives the old mask.
+pub fn set_signals(ignored: u64, blocked: u64) -> u64 {
+    let mut old = 0u64;
+    // SAFETY: no handler is installed, only SIG_IGN and SIG_DFL; the masks are locals.
+    unsafe {
+        for signal in 1..=64 {
+            let action = if ignored & 1 << (signal - 1) != 0 { libc::SIG_IGN } else { libc::SIG_DFL };
+            // SIGKILL, SIGSTOP and those that glibc keeps for itself are refused, rightly.
+            libc::signal(signal, action);
+        }
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const blocked, &raw mut old, 8);
+    }
+    old
 }
 
 /// Thread id of the caller.

@@ -8,7 +8,8 @@
 //! call        one call: what handlers work on
 //! arguments   a block's arguments as Linux takes them, by the call table
 //! dispatch    which handler a call has
-//! files, paths, procfs, descriptors, limits, sockets, messages, events, requests, processes
+//! files, paths, procfs, descriptors, limits, sockets, messages, events, requests, processes,
+//! programs, children
 //!             the calls for which the table alone does not say enough
 //! ```
 //!
@@ -26,6 +27,7 @@ mod arguments;
 pub mod bare;
 mod call;
 mod cancel;
+mod children;
 mod copies;
 mod descriptors;
 mod dispatch;
@@ -40,6 +42,7 @@ mod peers;
 mod pool;
 mod processes;
 mod procfs;
+mod programs;
 mod requests;
 mod sockets;
 #[cfg(test)]
@@ -61,11 +64,13 @@ use shm_ipc::ring::{Corrupt, Incoming, SIGINFO_BYTES};
 use answers::Answers;
 use bare::Held;
 use cancel::Registry;
+use children::Children;
 use copies::Copies;
 use descriptors::Descriptors;
 use foreign::Mappings;
 use peers::Peers;
 use pool::Pool;
+use programs::{Executed, Programs};
 
 /// What is to be served.
 #[derive(Debug)]
@@ -130,7 +135,11 @@ pub(crate) struct Service {
     mappings: Mappings,
     copies: Copies,
     peers: Peers,
+    programs: Programs,
+    children: Children,
     pool: Pool,
+    /// Whether this process stands in for a child of the program.
+    stands_in: bool,
     stopped: AtomicBool,
     faults: Sender<Fault>,
     ended: Sender<()>,
@@ -147,6 +156,30 @@ impl Service {
 
     fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// For a process that stands in for a child of the program: it takes nothing from rings. `None` when
+    /// the layout does not fit the region.
+    fn apart(cell: Cell, programs: Programs) -> Option<Self> {
+        let (faults, _) = crossbeam_channel::bounded(1);
+        let (ended, _) = crossbeam_channel::bounded(1);
+        Some(Service {
+            control: Layout::control(&cell.region)?,
+            answers: Answers::new(&cell)?,
+            registry: Registry::default(),
+            descriptors: Descriptors::new(&cell),
+            mappings: Mappings::default(),
+            copies: Copies::default(),
+            peers: Peers::default(),
+            programs,
+            children: Children::default(),
+            pool: Pool::default(),
+            stands_in: true,
+            stopped: AtomicBool::new(false),
+            faults,
+            ended,
+            cell,
+        })
     }
 
     /// No further call is taken from the rings.
@@ -200,6 +233,12 @@ impl Server {
         move |info| service.answers.bring(&service, 0, Incoming::Signal(info))
     }
 
+    /// To be told of each SIGCHLD and whom it is about: whether that is a child of the program.
+    pub fn child_watch(&self) -> impl Fn(libc::pid_t) -> bool + Send + 'static {
+        let service = Arc::clone(&self.service);
+        move |pid| service.children.changed(pid)
+    }
+
     /// No call is begun any more. Calls that block stay where they are, in threads that do not
     /// keep the process from exiting.
     pub fn stop(&self) {
@@ -226,7 +265,10 @@ pub fn serve(cell: Cell) -> io::Result<Server> {
         mappings: Mappings::default(),
         copies: Copies::default(),
         peers: Peers::default(),
+        programs: Programs::new(Executed { exe: cell.exe.clone(), fd: cell.exec_fd }),
+        children: Children::default(),
         pool: Pool::default(),
+        stands_in: false,
         stopped: AtomicBool::new(false),
         faults: sender,
         ended: end,

@@ -62,7 +62,11 @@ pub fn translate(call: &Call<'_, '_>, arguments: &mut Arguments) -> Result<(), E
         if names_private(call, &rest) {
             return Err(Errno(libc::ENOENT));
         }
-        let path = if rest == b"exe" && follows(call, nr) { cell.exe.clone() } else { in_proc(cell.child, &rest)? };
+        let path = if rest == b"exe" && follows(call, nr) {
+            call.service.programs.current().exe
+        } else {
+            in_proc(cell.child, &rest)?
+        };
         arguments.slots[index] = Slot::Text(path);
     }
     Ok(())
@@ -112,7 +116,7 @@ fn in_proc(child: libc::pid_t, rest: &[u8]) -> Result<CString, Errno> {
 /// readlink and readlinkat: the path is argument `at`, the buffer follows it.
 pub fn readlink(call: &mut Call<'_, '_>, at: usize) -> Outcome {
     let mut arguments = Arguments::new(call)?;
-    let exe = &call.service.cell.exe;
+    let exe = call.service.programs.current().exe;
     let own = arguments.text(at).and_then(|path| own_proc(path, call.service.cell.child));
     if own.as_deref() == Some(b"exe") {
         let room = call.word(at + 2).min(call.len(at + 1)) as usize;

@@ -22,7 +22,7 @@ use shm_ipc::ring::{Completion, Consumer, Corrupt, RING_SLOTS, Submission};
 use super::call::Call;
 use super::cancel::{self, Target};
 use super::host::{self, Errno};
-use super::{Cell, Fault, Service, dispatch};
+use super::{Cell, Fault, Service, children, dispatch};
 
 /// Followers beyond so many end instead of waiting: a burst of blocked calls leaves no crowd.
 const MOST_FOLLOWERS: usize = 16;
@@ -212,7 +212,7 @@ fn work(service: &Arc<Service>) {
     host::block_signals(cancel::signal());
     let mut watch = Watch { service, nr: 0 };
     let mut block = Box::new(Block::empty());
-    let mut lead = Lead { service, target: Target::current(), baton: None, token: 0, entered: false, naps: 0 };
+    let mut lead = Lead::alone(service);
     while let Some(baton) = service.pool.wait() {
         lead.baton = Some(baton);
         while let Some((core, submission)) = lead.next() {
@@ -224,8 +224,15 @@ fn work(service: &Arc<Service>) {
 
 fn execute(lead: &mut Lead<'_>, block: &mut Block, core: u32, submission: Submission) {
     let service = lead.service;
-    let Submission { token, nr, block: at } = submission;
+    let Submission { token, nr, block: at, child } = submission;
     lead.token = token;
+    if child != 0 {
+        let (result, extra) = children::relay(lead, service, submission);
+        lead.leave();
+        let result = result.unwrap_or_else(|errno| -i64::from(errno.0));
+        service.answers.give(service, core, Completion { token, result, extra });
+        return;
+    }
     let (result, extra) = match block.read(&service.cell.region, &service.cell.layout, at) {
         Ok(()) if nr == shm_ipc::calls::private::CANCEL => match lead.cancel(core, token, block.args[0]) {
             Some(result) => (result, 0),
@@ -256,7 +263,12 @@ pub struct Lead<'s> {
     naps: usize,
 }
 
-impl Lead<'_> {
+impl<'s> Lead<'s> {
+    /// Of a process with one thread, which takes nothing from rings.
+    pub fn alone(service: &'s Arc<Service>) -> Self {
+        Lead { service, target: Target::current(), baton: None, token: 0, entered: false, naps: 0 }
+    }
+
     /// The next call, for as long as this thread leads.
     fn next(&mut self) -> Option<(u32, Submission)> {
         let service = self.service;

@@ -51,6 +51,28 @@ pub const KEEP_FILE: u32 = KERNEL_ONLY + 13;
 pub const READ_KEPT: u32 = KERNEL_ONLY + 14;
 /// Nothing of the mapping with number a0 is left.
 pub const DROP_FILE: u32 = KERNEL_ONLY + 15;
+/// Starts the process of Linux that a child of the program will be, see vfork(2): a copy of the
+/// proxy, which makes the calls whose [`Submission::child`](crate::ring::Submission) it is until it
+/// executes something or ends. Gives its number.
+pub const VFORK: u32 = KERNEL_ONLY + 16;
+/// From such a child: execveat(2). a0 directory, a1 path (in), a2 flags, a3 arguments and a4
+/// environment (in): strings, each ended by a zero byte; a5: two words, the signals that are ignored
+/// and those that are blocked (in). No answer but [`CHILD_GONE`] when it succeeds.
+pub const EXECUTE: u32 = KERNEL_ONLY + 17;
+/// Such a child ends: with status a0, or by signal a0 if a1 is 1.
+pub const END_CHILD: u32 = KERNEL_ONLY + 18;
+/// Finds what execveat(2) of the program itself is to load: a0 directory, a1 path (in), a2 flags, a3
+/// the arguments (in), a4 room for what they become where scripts are concerned (out), a5 its bytes.
+/// Gives the proxy's descriptor of the file; `extra`: how many arguments there are, above 32 bits
+/// with the bytes that they take.
+pub const FIND_PROGRAM: u32 = KERNEL_ONLY + 19;
+/// The program found last runs from here on: its file is the program's, and descriptors that are to
+/// be closed by that are closed.
+pub const BECOME: u32 = KERNEL_ONLY + 20;
+
+/// The error number by which the proxy answers a call for a child that is not there any more: it has
+/// executed something, or ended.
+pub const CHILD_GONE: u16 = 4000;
 
 /// Which argument of open(2), openat(2) and openat2(2) the kernel's answer comes with when the
 /// path may name a file of the program's own in `/proc`, see `kernel/src/syscall/procfs.rs`.

@@ -79,12 +79,12 @@ calls! {
     53 socketpair Forwarded(Int, Int, Int, Out(Fixed(8))) "";
     54 setsockopt Forwarded(Fd, Int, Int, In(Arg(4)), Int) "";
     55 getsockopt Forwarded(Fd, Int, Int, Out(AtArg(4)), InOut(Fixed(4))) "";
-    56 clone Local() "threads; a new process is refused with ENOSYS";
-    57 fork Unsupported() "a cell holds one program; start children with posix_spawn once that is served";
-    58 vfork Unsupported() "see fork";
-    59 execve Unsupported() "";
+    56 clone Local() "threads, and children as of vfork (CLONE_VM with CLONE_VFORK); a copy of the process is refused with ENOSYS";
+    57 fork Unsupported() "a cell holds one program and one memory: a copy of both can't be had; posix_spawn, system and popen work, as does vfork";
+    58 vfork Local() "the child is a process of Linux; what it does before execve works on its own descriptors and directory, as there";
+    59 execve Local() "in a child of vfork, on Linux; else in the cell, from the first thread or any while that lives";
     60 exit Local() "";
-    61 wait4 Forwarded(Int, Out(Fixed(4)), Int, Out(Fixed(144))) "a cell has no child processes yet: ECHILD";
+    61 wait4 Forwarded(Int, Out(Fixed(4)), Int, Out(Fixed(144))) "children that the program started with vfork, posix_spawn and the like";
     62 kill Local() "to the own process locally, to others through Linux";
     63 uname Forwarded(Out(Fixed(390))) "";
     64 semget Forwarded(Int, Int, Int) "";
@@ -270,7 +270,7 @@ calls! {
     244 mq_notify Unsupported() "";
     245 mq_getsetattr Forwarded(Fd, In(Fixed(64)), Out(Fixed(64))) "";
     246 kexec_load Unsupported() "";
-    247 waitid Forwarded(Int, Int, Out(Fixed(128)), Int, Out(Fixed(144))) "a cell has no child processes yet: ECHILD";
+    247 waitid Forwarded(Int, Int, Out(Fixed(128)), Int, Out(Fixed(144))) "children that the program started with vfork, posix_spawn and the like";
     248 add_key Unsupported() "";
     249 request_key Unsupported() "";
     250 keyctl Unsupported() "";
@@ -345,7 +345,7 @@ calls! {
     319 memfd_create Forwarded(Path, Int) "";
     320 kexec_file_load Unsupported() "";
     321 bpf Unsupported() "";
-    322 execveat Unsupported() "";
+    322 execveat Local() "see execve";
     323 userfaultfd Unsupported() "";
     324 membarrier Local() "";
     325 mlock2 Local() "";
@@ -369,7 +369,7 @@ calls! {
     432 fsmount Unsupported() "";
     433 fspick Unsupported() "";
     434 pidfd_open Forwarded(Int, Int) "";
-    435 clone3 Local() "threads; a new process is refused with ENOSYS";
+    435 clone3 Local() "see clone";
     436 close_range Forwarded(Int, Int, Int) "";
     437 openat2 Forwarded(AtFd, Path, In(Arg(3)), Int) "";
     438 pidfd_getfd Unsupported() "";

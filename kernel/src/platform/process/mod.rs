@@ -129,7 +129,7 @@ impl Platform for Process {
     fn map_file(&self, at: u64, len: u64, prot: Prot, fd: i32, offset: u64, sharing: Sharing) -> Result<(), Errno> {
         let private = self.info.private_fds;
         let own = u64::from(fd.cast_unsigned()).wrapping_sub(private[0]) < private[1];
-        if own && u64::from(fd.cast_unsigned()) != self.info.exec_fd {
+        if own && fd != crate::loader::exec::program_fd() {
             return Err(Errno::EBADF);
         }
         let flags = if sharing == Sharing::Private { MAP_PRIVATE } else { MAP_SHARED };

@@ -65,11 +65,64 @@ pub fn default_of(signal: u8) -> DefaultAction {
     }
 }
 
-static ACTIONS: Mutex<[Action; 64]> = Mutex::new([Action::none(); 64]);
+/// What a process does about each signal.
+#[derive(Debug, Clone)]
+pub struct Actions([Action; 64]);
+
+static ACTIONS: Mutex<Actions> = Mutex::new(Actions([Action::none(); 64]));
+
+impl Actions {
+    /// What is done about `signal`.
+    #[must_use]
+    pub fn of(&self, signal: u8) -> Action {
+        self.0[usize::from(signal) - 1]
+    }
+
+    /// Sets what is done about `signal`, or only tells it. Gives the old action.
+    ///
+    /// # Errors
+    /// `EINVAL` for a number that is none or can't be changed.
+    pub fn exchange(&mut self, signal: u64, new: Option<Action>) -> Result<Action, Errno> {
+        let number = u8::try_from(signal).ok().filter(|n| (1..=number::MAX).contains(n)).ok_or(Errno::EINVAL)?;
+        if new.is_some() && matches!(number, number::KILL | number::STOP) {
+            return Err(Errno::EINVAL);
+        }
+        let slot = &mut self.0[usize::from(number) - 1];
+        let old = *slot;
+        if let Some(mut new) = new {
+            new.mask = SigSet(new.mask).blockable().0;
+            *slot = new;
+        }
+        Ok(old)
+    }
+
+    /// What execve(2) does: no handler is left, what is ignored stays so.
+    pub fn forget_handlers(&mut self) {
+        for action in &mut self.0 {
+            *action = if action.handler == Action::IGNORE {
+                Action { handler: Action::IGNORE, ..Action::none() }
+            } else {
+                Action::none()
+            };
+        }
+    }
+
+    /// The signals that are ignored by name.
+    #[must_use]
+    pub fn ignored(&self) -> SigSet {
+        let ignored = (1..=number::MAX).filter(|signal| self.of(*signal).handler == Action::IGNORE);
+        ignored.fold(SigSet::default(), |set, signal| set.or(SigSet::one(signal)))
+    }
+}
+
+/// A copy of what the process does about each signal.
+pub fn actions() -> Actions {
+    ACTIONS.lock().clone()
+}
 
 /// What is done about `signal`.
 pub fn action_of(signal: u8) -> Action {
-    ACTIONS.lock()[usize::from(signal) - 1]
+    ACTIONS.lock().of(signal)
 }
 
 /// Whether a signal of this number would simply vanish.
@@ -81,39 +134,32 @@ pub fn is_ignored(signal: u8) -> bool {
     }
 }
 
-/// Sets what is done about `signal`, or only tells it. Gives the old action.
+/// Sets what the process does about `signal`, or only tells it. Gives the old action.
 ///
 /// # Errors
 /// `EINVAL` for a number that is none or can't be changed.
 pub fn exchange_action(signal: u64, new: Option<Action>) -> Result<Action, Errno> {
-    let number = u8::try_from(signal).ok().filter(|n| (1..=number::MAX).contains(n)).ok_or(Errno::EINVAL)?;
-    if new.is_some() && matches!(number, number::KILL | number::STOP) {
-        return Err(Errno::EINVAL);
-    }
-    let old = {
-        let mut actions = ACTIONS.lock();
-        let slot = &mut actions[usize::from(number) - 1];
-        let old = *slot;
-        if let Some(mut new) = new {
-            new.mask = SigSet(new.mask).blockable().0;
-            *slot = new;
-        }
-        old
-    };
+    let old = ACTIONS.lock().exchange(signal, new)?;
+    let number = signal as u8;
     if new.is_some() && is_ignored(number) {
         super::send::discard_everywhere(SigSet::one(number));
     }
     Ok(old)
 }
 
+/// The process executes another program.
+pub fn forget_handlers() {
+    ACTIONS.lock().forget_handlers();
+}
+
 /// Back to the default, for `SA_RESETHAND` and for faults that can't be handled.
 pub(super) fn reset(signal: u8) {
-    ACTIONS.lock()[usize::from(signal) - 1].handler = Action::DEFAULT;
+    ACTIONS.lock().0[usize::from(signal) - 1].handler = Action::DEFAULT;
 }
 
 /// Boot: dispositions that the program inherits; `ignored` are SIG_IGN.
 pub fn actions_reset(ignored: SigSet) {
-    for (n, action) in (1..).zip(ACTIONS.lock().iter_mut()) {
+    for (n, action) in (1..).zip(ACTIONS.lock().0.iter_mut()) {
         *action = Action::none();
         if ignored.contains(n) {
             action.handler = Action::IGNORE;

@@ -24,6 +24,9 @@ pub enum Restart {
 /// Delivers what can be delivered to the current thread. Does not return if that ends the
 /// process.
 pub fn deliver(thread: &Arc<Thread>) {
+    if thread.lent.to().is_some() {
+        return;
+    }
     let mut handled = false;
     loop {
         let mask = thread.signals.lock().mask;

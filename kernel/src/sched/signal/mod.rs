@@ -12,13 +12,17 @@ mod info;
 mod queue;
 mod send;
 
-pub use action::{Action, action_of, actions_reset, exchange_action};
+pub use action::{
+    Action, Actions, DefaultAction, action_of, actions, actions_reset, default_of, exchange_action, forget_handlers,
+};
 pub use deliver::{Restart, deliver, finish_mask, restart_or_fail, sigreturn};
 pub use frame::{FaultWords, StackT};
 pub use inbox::{Inbox, drain_inbox, drop_signal, receive};
 pub use info::SigInfo;
 pub use queue::{SigSet, ThreadSignals};
-pub use send::{alarm_fired, dequeue_for, force, is_due, pass_on, pending_set, refresh, send_process, send_thread};
+pub use send::{
+    alarm_fired, dequeue_for, force, is_due, notify, pass_on, pending_set, refresh, send_process, send_thread,
+};
 
 /// Signals whose meaning the kernel itself has to know.
 #[allow(missing_docs, reason = "names of signal(7)")]

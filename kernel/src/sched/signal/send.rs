@@ -12,6 +12,7 @@ use super::queue::{Queue, SigSet};
 use crate::forward;
 use crate::sched::core::cores;
 use crate::sched::thread::{self, Thread};
+use crate::sched::vfork;
 use crate::sched::wait::Wake;
 
 /// Signals for the process as a whole.
@@ -60,6 +61,10 @@ pub fn send_thread(thread: &Arc<Thread>, info: SigInfo) -> bool {
 /// takes its place, which ends the process.
 pub fn force(thread: &Arc<Thread>, info: SigInfo) {
     let signal = info.signal();
+    if thread.lent.to().is_some() {
+        vfork::fault(thread, signal);
+        return;
+    }
     let mut signals = thread.signals.lock();
     if signals.mask.contains(signal) || action::action_of(signal).handler == Action::IGNORE {
         action::reset(signal);
@@ -90,6 +95,9 @@ pub(super) fn discard_everywhere(set: SigSet) {
 }
 
 fn takes(thread: &Thread, signal: u8) -> bool {
+    if thread.lent.to().is_some() {
+        return false;
+    }
     let signals = thread.signals.lock();
     !signals.mask.contains(signal) || signals.awaited.contains(signal)
 }
@@ -98,8 +106,8 @@ fn awaited(threads: &[Arc<Thread>], signal: u8) -> bool {
     threads.iter().any(|t| t.signals.lock().awaited.contains(signal))
 }
 
-/// Has the thread look at its signals soon, whatever it does now.
-fn notify(thread: &Arc<Thread>) {
+/// Has the thread look at its signals, or at its own end, soon, whatever it does now.
+pub fn notify(thread: &Arc<Thread>) {
     thread.attention.store(true, Ordering::SeqCst);
     let token = thread.call_token.load(Ordering::SeqCst);
     if token != 0 {
@@ -120,6 +128,12 @@ fn notify(thread: &Arc<Thread>) {
 
 /// Whether a signal waits that `thread` would take.
 pub fn is_due(thread: &Thread) -> bool {
+    if thread.doomed.load(Ordering::SeqCst) {
+        return true;
+    }
+    if thread.lent.to().is_some() {
+        return false;
+    }
     let signals = thread.signals.lock();
     let wanted = SigSet(!signals.mask.0 | signals.awaited.0);
     (signals.pending.set().0 | PROCESS.lock().set().0) & wanted.0 != 0

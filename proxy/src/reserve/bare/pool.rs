@@ -17,8 +17,9 @@ use crate::node::huge::{self, Pool};
 use crate::reserve::Error;
 
 /// How long pages may take to become free after their last user let go of them: io_uring does so
-/// on its own time when the ring is closed by the death of its owner.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// on its own time (`io_ring_exit_work`, io_uring/io_uring.c) when the ring is closed by the death of
+/// its owner and of the keeper, who would have unpinned them.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Sees to it that `pages` pages can be had.
 pub fn raise(root: &Path, numa: u32, pages: u64, record: &mut Record, note: &mut Note) -> Result<(), Error> {

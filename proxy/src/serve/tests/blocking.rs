@@ -72,7 +72,7 @@ fn a_cancellation_that_overtakes_its_call() {
             kernel.tokens += 2;
             let (first, second) = (kernel.tokens - 1, kernel.tokens);
             let push = |kernel: &mut Kernel, core: usize, token, nr, block| {
-                kernel.submissions[core].push(shm_ipc::ring::Submission { token, nr, block }).expect("room");
+                kernel.submissions[core].push(shm_ipc::ring::Submission { token, nr, block, child: 0 }).expect("room");
             };
             push(&mut kernel, 1, second, libc::SYS_read as u32, read);
             push(&mut kernel, 0, first, private::CANCEL, cancel);

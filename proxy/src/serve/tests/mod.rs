@@ -125,7 +125,7 @@ impl Kernel {
     fn submit_block(&mut self, core: usize, nr: u32, block: u64) -> u64 {
         self.tokens += 1;
         let token = self.tokens;
-        self.submissions[core].push(Submission { token, nr, block }).expect("room in the ring");
+        self.submissions[core].push(Submission { token, nr, block, child: 0 }).expect("room in the ring");
         if self.control.proxy_bell.ring() != Attention::Polling {
             host::wake(self.control.proxy_bell.futex());
         }
