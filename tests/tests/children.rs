@@ -23,7 +23,8 @@ fn exec_descriptor() {
 /// A shell that ends by becoming the program, as wrappers do.
 #[test]
 fn wrappers() {
-    let case = Case::new("/usr/bin/env").args(["A=1", "/bin/sh", "-c", "exec \"$@\"", "sh", "/usr/bin/env", "-i", "B=2"]);
+    let case =
+        Case::new("/usr/bin/env").args(["A=1", "/bin/sh", "-c", "exec \"$@\"", "sh", "/usr/bin/env", "-i", "B=2"]);
     let compared = case.args(["/bin/sh", "-c", "echo ${A-none} $B; exit 9"]).assert_same();
     assert_eq!((compared.native.out().as_str(), compared.native.shell_status()), ("none 2\n", 9));
 }

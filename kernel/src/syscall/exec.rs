@@ -19,7 +19,7 @@ use crate::forward::Request;
 use crate::loader::exec::{self, Loadable};
 use crate::mm::{self, user};
 use crate::platform;
-use crate::sched::signal::{self, AltStack};
+use crate::sched::signal::{self, AltStack, SigSet};
 use crate::sched::thread::{self, Thread, current, current_arc};
 use crate::sched::{futex, process, rseq, vfork};
 
@@ -122,6 +122,8 @@ struct Successor {
     env: Vec<Vec<u8>>,
     path: Vec<u8>,
     random: [u8; 16],
+    /// The mask of the thread that asked for it.
+    mask: SigSet,
 }
 
 /// A successor that the first thread is to start.
@@ -173,7 +175,14 @@ fn find(target: &Target, args: Vec<Vec<u8>>, env: Vec<Vec<u8>>) -> Result<Succes
     random.set(1, 16);
     random.run().result?;
     let random = random.kernel_bytes(0).try_into().map_err(|_| Errno::EIO)?;
-    Ok(Successor { file: Loadable::find(fd)?, args, env, path: target.path.clone(), random })
+    Ok(Successor {
+        file: Loadable::find(fd)?,
+        args,
+        env,
+        path: target.path.clone(),
+        random,
+        mask: current().signals.lock().mask,
+    })
 }
 
 /// First thread, on its way to the program: another thread may have found a successor for it.
@@ -189,7 +198,7 @@ pub fn look_for_successor(me: &Arc<Thread>) {
 
 /// Replaces the program. From here on there is no way back: what fails ends the process.
 fn replace(me: &Arc<Thread>, successor: Successor) -> u64 {
-    let Successor { file, args, env, path, random } = successor;
+    let Successor { file, args, env, path, random, mask } = successor;
     process::end_other_threads(me);
     futex::leave_robust_list(me);
     let own = &me.own;
@@ -199,6 +208,7 @@ fn replace(me: &Arc<Thread>, successor: Successor) -> u64 {
     own.saved_mask.set(None);
     own.interrupted.set(None);
     own.rseq.set(rseq::Rseq::default());
+    me.signals.lock().mask = mask;
     signal::forget_handlers();
     mm::space().unmap_all();
     let started = exec::start(file, &boot::facts().info, &args, &env, &path, random);

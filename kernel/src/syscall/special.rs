@@ -19,7 +19,9 @@ const SELECT: u32 = 23;
 const SHMCTL: u32 = 31;
 const SENDMSG: u32 = 46;
 const RECVMSG: u32 = 47;
+const WAIT4: u32 = 61;
 const FCNTL: u32 = 72;
+const WAITID: u32 = 247;
 const OPENAT: u32 = 257;
 const PSELECT6: u32 = 270;
 const PPOLL: u32 = 271;
@@ -41,6 +43,8 @@ pub fn is_special(nr: u32) -> bool {
             | SHMCTL
             | SENDMSG
             | RECVMSG
+            | WAIT4
+            | WAITID
             | FCNTL
             | PSELECT6
             | PPOLL
@@ -59,6 +63,8 @@ pub fn forward(row: &'static Call, args: [u64; 6]) -> SysResult {
         FCNTL => fcntl(row, args),
         SHMCTL => shmctl(row, args),
         SENDMSG | RECVMSG => message(row, args),
+        WAIT4 => wait4(row, args),
+        WAITID => waitid(row, args),
         SELECT | PSELECT6 => select(row, args),
         PPOLL => masked(row, args, 3, args[4]),
         EPOLL_PWAIT | EPOLL_PWAIT2 => masked(row, args, 4, args[5]),
@@ -102,6 +108,45 @@ fn select(row: &'static Call, mut args: [u64; 6]) -> SysResult {
     signals::replace_mask(mask, size)?;
     let result = request.run().result;
     unless_interrupted(result)
+}
+
+/// `struct rusage`
+const RUSAGE: usize = 144;
+/// `siginfo_t`
+const SIGINFO: usize = 128;
+
+/// Bytes for the program, unless it wants none. Where a call has had its effect by then, that there
+/// is no room for them does not undo it.
+fn write_if_wanted(at: u64, bytes: &[u8]) -> Result<(), Errno> {
+    if at == 0 { Ok(()) } else { user::copy_out(at, bytes) }
+}
+
+fn wait4(row: &'static Call, args: [u64; 6]) -> SysResult {
+    let [_, status, _, usage, ..] = args;
+    let mut request = Request::new(row.nr, args);
+    request.kernel_buffer(1, alloc::vec![0; 4]);
+    request.kernel_buffer(3, alloc::vec![0; RUSAGE]);
+    let pid = request.run().result?;
+    if pid != 0 {
+        write_if_wanted(status, request.kernel_bytes(0))?;
+        write_if_wanted(usage, request.kernel_bytes(1))?;
+    }
+    Ok(pid)
+}
+
+fn waitid(row: &'static Call, args: [u64; 6]) -> SysResult {
+    let [_, _, info, _, usage, _] = args;
+    let mut request = Request::new(row.nr, args);
+    request.kernel_buffer(2, alloc::vec![0; SIGINFO]);
+    request.kernel_buffer(4, alloc::vec![0; RUSAGE]);
+    let reply = request.run();
+    reply.result?;
+    // The second result: whether there was a child.
+    if reply.extra != 0 {
+        write_if_wanted(usage, request.kernel_bytes(1))?;
+    }
+    write_if_wanted(info, request.kernel_bytes(0))?;
+    Ok(0)
 }
 
 /// `struct msghdr`: name, its length, iovecs, their number, control, its length, flags.

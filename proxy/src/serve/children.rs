@@ -280,6 +280,7 @@ pub fn waitid(call: &mut Call<'_, '_>) -> Outcome {
         Ok((is_any, is_over && options & libc::WNOWAIT == 0))
     })?;
     if found.is_some() {
+        call.extra = 1;
         call.copy_out(4, 0, &usage)?;
     } else {
         info.fill(0);

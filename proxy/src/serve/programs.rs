@@ -64,6 +64,7 @@ pub fn path(call: &Call<'_, '_>) -> Result<CString, Errno> {
         if own.as_deref() == Some(b"exe") { call.service.programs.current().exe } else { text }
     } else {
         let directory = call.fd(0)?;
+        host::numbers(libc::SYS_fcntl, &[directory.into(), libc::F_GETFD.into()])?;
         let separator = if bytes.is_empty() { &b""[..] } else { b"/" };
         let place = format!("/proc/self/fd/{directory}").into_bytes();
         CString::new([&place, separator, &bytes].concat()).map_err(|_| Errno(libc::EINVAL))?
