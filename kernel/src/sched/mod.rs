@@ -9,6 +9,7 @@ pub mod affinity;
 pub mod core;
 pub mod futex;
 pub mod idle;
+pub mod posix_timer;
 pub mod process;
 pub mod rseq;
 pub mod signal;

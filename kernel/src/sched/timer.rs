@@ -22,6 +22,8 @@ pub enum Event {
     Wait(Ticket),
     /// The process's `ITIMER_REAL` fires.
     Alarm,
+    /// A timer of the program's fires.
+    Posix(i32),
 }
 
 /// How long a thread runs while others wait for its core.
@@ -53,6 +55,11 @@ pub fn arm_alarm(core: &Core, deadline: u64) -> Key {
     insert(core, deadline, Event::Alarm)
 }
 
+/// Lets timer `id` of the program fire at `deadline`.
+pub fn arm_posix(core: &Core, deadline: u64, id: i32) -> Key {
+    insert(core, deadline, Event::Posix(id))
+}
+
 /// Takes a deadline back, if it has not passed yet.
 pub fn disarm(core: &Core, key: Key) {
     core.timers.events.lock().remove(&key);
@@ -82,6 +89,7 @@ pub fn expire(core: &Core) {
                 ticket.redeem(Wake::Timeout);
             }
             Event::Alarm => super::signal::alarm_fired(now),
+            Event::Posix(id) => super::posix_timer::fired(id),
         }
     }
 }

@@ -12,7 +12,7 @@ use shm_ipc::calls::private;
 use spin::Mutex;
 use zerocopy::IntoBytes;
 
-use super::named;
+use super::{named, signalfd};
 use crate::abi::{Errno, SysResult};
 use crate::boot;
 use crate::forward::Request;
@@ -21,7 +21,7 @@ use crate::mm::{self, user};
 use crate::platform;
 use crate::sched::signal::{self, AltStack, SigSet};
 use crate::sched::thread::{self, Thread, current, current_arc};
-use crate::sched::{futex, process, rseq, vfork};
+use crate::sched::{futex, posix_timer, process, rseq, vfork};
 
 const AT_FDCWD: u64 = -100i64 as u64;
 
@@ -210,9 +210,11 @@ fn replace(me: &Arc<Thread>, successor: Successor) -> u64 {
     own.rseq.set(rseq::Rseq::default());
     me.signals.lock().mask = mask;
     signal::forget_handlers();
+    posix_timer::delete_all();
     mm::space().unmap_all();
     let started = exec::start(file, &boot::facts().info, &args, &env, &path, random);
     let became = Request::kernel(private::BECOME).run().result;
+    signalfd::forget_closed();
     match started.and_then(|frame| became.map(|_| frame)) {
         Ok(frame) => {
             boot::set_name(me, &path);

@@ -46,6 +46,83 @@ pub fn getegid(_: [u64; 6]) -> SysResult {
     Ok(boot::facts().info.ids[3])
 }
 
+/// A user's ids do not change: what the program asks for must be what it has. Where `-1` stands for
+/// "leave it", `wanted` has none.
+fn stay(wanted: impl IntoIterator<Item = u64>, has: [u64; 2]) -> SysResult {
+    let fits = |id: u64| has.contains(&id);
+    let invalid = u64::from(u32::MAX);
+    let mut wanted = wanted.into_iter().map(|id| u64::from(id as u32));
+    match wanted.find(|id| !fits(*id)) {
+        None => Ok(0),
+        Some(id) if id == invalid => Err(Errno::EINVAL),
+        Some(_) => {
+            if users()[1] == 0 {
+                named::once(named::What::OtherUser);
+            }
+            Err(Errno::EPERM)
+        }
+    }
+}
+
+fn stated(ids: &[u64]) -> impl Iterator<Item = u64> {
+    ids.iter().copied().filter(|id| *id as u32 != u32::MAX)
+}
+
+fn users() -> [u64; 2] {
+    let [real, effective, ..] = boot::facts().info.ids;
+    [real, effective]
+}
+
+fn groups() -> [u64; 2] {
+    let [_, _, real, effective] = boot::facts().info.ids;
+    [real, effective]
+}
+
+/// setuid(2)
+pub fn setuid(args: [u64; 6]) -> SysResult {
+    stay([args[0]], users())
+}
+
+/// setgid(2)
+pub fn setgid(args: [u64; 6]) -> SysResult {
+    stay([args[0]], groups())
+}
+
+/// setreuid(2)
+pub fn setreuid(args: [u64; 6]) -> SysResult {
+    stay(stated(&args[..2]), users())
+}
+
+/// setregid(2)
+pub fn setregid(args: [u64; 6]) -> SysResult {
+    stay(stated(&args[..2]), groups())
+}
+
+/// setresuid(2)
+pub fn setresuid(args: [u64; 6]) -> SysResult {
+    stay(stated(&args[..3]), users())
+}
+
+/// setresgid(2)
+pub fn setresgid(args: [u64; 6]) -> SysResult {
+    stay(stated(&args[..3]), groups())
+}
+
+/// setgroups(2)
+pub fn setgroups(_: [u64; 6]) -> SysResult {
+    Err(Errno::EPERM)
+}
+
+/// setfsuid(2)
+pub fn setfsuid(_: [u64; 6]) -> SysResult {
+    Ok(users()[1])
+}
+
+/// setfsgid(2)
+pub fn setfsgid(_: [u64; 6]) -> SysResult {
+    Ok(groups()[1])
+}
+
 /// personality(2)
 pub fn personality(args: [u64; 6]) -> SysResult {
     const QUERY: u64 = 0xffff_ffff;

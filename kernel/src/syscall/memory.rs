@@ -254,6 +254,70 @@ fn write_mask(to: u64, max: u64, node: Option<u64>) -> Result<(), Errno> {
     user::write(to, words.as_slice())
 }
 
+/// move_pages(2): where pages are, and that they stay there.
+pub fn move_pages([pid, count, pages, nodes, status, flags]: [u64; 6]) -> SysResult {
+    const MOVE: u32 = 2;
+    const MOVE_ALL: u32 = 4;
+    let pid = u64::from(low(pid));
+    if low(flags) & !(MOVE | MOVE_ALL) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if low(flags) & MOVE_ALL != 0 || pid != 0 && pid != crate::boot::facts().info.pid {
+        return Err(Errno::EPERM);
+    }
+    let node = mm::numa_node();
+    for index in 0..count {
+        let page: u64 = user::read(pages.wrapping_add(8 * index))?;
+        if nodes != 0 {
+            let wanted: u32 = user::read(nodes.wrapping_add(4 * index))?;
+            if u64::from(wanted) != node {
+                return Err(if wanted.cast_signed() < 0 { Errno::ENODEV } else { Errno::EACCES });
+            }
+        }
+        let mut there = [0];
+        let is_there = mm::space().resident(page / PAGE * PAGE, &mut there);
+        let tells = match (is_there, there) {
+            (Ok(()), [1]) => node as i32,
+            (Ok(()), _) => -i32::from(Errno::ENOENT.0),
+            (Err(_), _) => -i32::from(Errno::EFAULT.0),
+        };
+        user::write(status.wrapping_add(4 * index), &tells)?;
+    }
+    Ok(0)
+}
+
+/// migrate_pages(2): from and to the one node there is, nothing moves.
+pub fn migrate_pages([pid, max, old, new, ..]: [u64; 6]) -> SysResult {
+    let node = mm::numa_node();
+    read_mask(old, max, node)?;
+    let to = read_mask(new, max, node)?;
+    let pid = u64::from(low(pid));
+    if pid != 0 && pid != crate::boot::facts().info.pid {
+        return Err(Errno::EPERM);
+    }
+    match to {
+        Mask::NamesNode => Ok(0),
+        Mask::OtherNodes => Err(Errno::EPERM),
+        Mask::Empty => Err(Errno::EINVAL),
+    }
+}
+
+/// pkey_mprotect(2) on a processor without protection keys.
+pub fn pkey_mprotect([addr, len, prot, key, ..]: [u64; 6]) -> SysResult {
+    if low(key) == u32::MAX { mprotect([addr, len, prot, 0, 0, 0]) } else { Err(Errno::EINVAL) }
+}
+
+/// pkey_alloc(2) on a processor without protection keys.
+pub fn pkey_alloc([flags, rights, ..]: [u64; 6]) -> SysResult {
+    const RIGHTS: u64 = 3;
+    Err(if flags != 0 || rights & !RIGHTS != 0 { Errno::EINVAL } else { Errno::ENOSPC })
+}
+
+/// pkey_free(2) on a processor without protection keys.
+pub fn pkey_free(_: [u64; 6]) -> SysResult {
+    Err(Errno::EINVAL)
+}
+
 static BARRIER_REGISTERED: AtomicBool = AtomicBool::new(false);
 
 /// membarrier(2): `QUERY`, `GLOBAL` and `PRIVATE_EXPEDITED`, which come to the same for the

@@ -7,6 +7,7 @@ mod memory;
 mod named;
 mod procfs;
 mod scheduling;
+pub mod signalfd;
 mod signals;
 mod special;
 mod threads;
@@ -68,7 +69,7 @@ fn call(nr: u64, args: [u64; 6]) -> SysResult {
         }
         Handling::Forwarded => {
             this_core().count(Cause::ForwardedCall);
-            marshal::forward(row, args)
+            signalfd::intercept(row, args).unwrap_or_else(|| marshal::forward(row, args))
         }
         Handling::Unsupported => {
             named::once(named::What::Call(row));
@@ -152,9 +153,18 @@ fn handler(nr: u32) -> Option<Handler> {
         100 => times::times,
         102 => identity::getuid,
         104 => identity::getgid,
+        105 => identity::setuid,
+        106 => identity::setgid,
         107 => identity::geteuid,
         108 => identity::getegid,
         110 => identity::getppid,
+        113 => identity::setreuid,
+        114 => identity::setregid,
+        116 => identity::setgroups,
+        117 => identity::setresuid,
+        119 => identity::setresgid,
+        122 => identity::setfsuid,
+        123 => identity::setfsgid,
         127 => signals::rt_sigpending,
         128 => signals::rt_sigtimedwait,
         129 => signals::rt_sigqueueinfo,
@@ -181,6 +191,11 @@ fn handler(nr: u32) -> Option<Handler> {
         204 => scheduling::sched_getaffinity,
         218 => threads::set_tid_address,
         219 => |_| Err(Errno::EINTR),
+        222 => times::timer_create,
+        223 => times::timer_settime,
+        224 => times::timer_gettime,
+        225 => times::timer_getoverrun,
+        226 => times::timer_delete,
         228 => times::clock_gettime,
         229 => times::clock_getres,
         230 => times::clock_nanosleep,
@@ -189,13 +204,22 @@ fn handler(nr: u32) -> Option<Handler> {
         237 => memory::mbind,
         238 => memory::set_mempolicy,
         239 => memory::get_mempolicy,
+        256 => memory::migrate_pages,
         273 => threads::set_robust_list,
         274 => threads::get_robust_list,
+        279 => memory::move_pages,
+        282 => signalfd::signalfd,
+        289 => signalfd::signalfd4,
         297 => signals::rt_tgsigqueueinfo,
         309 => scheduling::getcpu,
+        314 => scheduling::sched_setattr,
+        315 => scheduling::sched_getattr,
         322 => exec::execveat,
         324 => memory::membarrier,
         325 => memory::mlock2,
+        329 => memory::pkey_mprotect,
+        330 => memory::pkey_alloc,
+        331 => memory::pkey_free,
         334 => threads::rseq,
         435 => threads::clone3,
         _ => return None,

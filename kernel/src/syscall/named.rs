@@ -26,10 +26,12 @@ pub enum What {
     LateExec,
     /// A file mapped by a child of vfork.
     ChildMaps,
+    /// Root wants to be somebody else.
+    OtherUser,
 }
 
 static CALLS: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
-static OTHERS: [AtomicBool; 6] = [const { AtomicBool::new(false) }; 6];
+static OTHERS: [AtomicBool; 7] = [const { AtomicBool::new(false) }; 7];
 
 /// Whether this is the first time.
 fn first(what: What) -> bool {
@@ -46,6 +48,7 @@ fn first(what: What) -> bool {
         What::Process => other(3),
         What::LateExec => other(4),
         What::ChildMaps => other(5),
+        What::OtherUser => other(6),
     }
 }
 
@@ -80,6 +83,9 @@ pub fn once(what: What) {
         What::ChildMaps => {
             "a child of vfork mapped a file before it executed anything, which is not supported: it got ENOSYS".into()
         }
+        What::OtherUser => "the program wanted to become another user, which is not supported: it got EPERM; start \
+                            tacet as that user"
+            .into(),
     };
     forward::notice(&text);
 }

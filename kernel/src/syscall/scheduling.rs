@@ -83,6 +83,7 @@ const SCHED_FIFO: u64 = 1;
 const SCHED_RR: u64 = 2;
 const SCHED_BATCH: u64 = 3;
 const SCHED_IDLE: u64 = 5;
+const SCHED_DEADLINE: u64 = 6;
 
 /// sched_setparam(2)
 pub fn sched_setparam(args: [u64; 6]) -> SysResult {
@@ -113,6 +114,47 @@ pub fn sched_setscheduler(args: [u64; 6]) -> SysResult {
 pub fn sched_getscheduler(args: [u64; 6]) -> SysResult {
     target(args[0])?;
     Ok(SCHED_OTHER)
+}
+
+/// Bytes of `struct sched_attr` at first, and as Linux 6.1 has it.
+const ATTR_FIRST: u32 = 48;
+const ATTR: u32 = 56;
+
+/// sched_setattr(2)
+pub fn sched_setattr(args: [u64; 6]) -> SysResult {
+    let [tid, at, flags, ..] = args;
+    if at == 0 || flags as u32 != 0 || (tid as u32).cast_signed() < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let size: u32 = user::read(at)?;
+    let size = if size == 0 { ATTR_FIRST } else { size };
+    if !(ATTR_FIRST..=4096).contains(&size) {
+        user::write(at, &ATTR)?;
+        return Err(Errno::E2BIG);
+    }
+    let [_, policy, _, _, _, priority]: [u32; 6] = user::read(at)?;
+    target(tid)?;
+    match u64::from(policy) {
+        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE if priority == 0 => Ok(0),
+        SCHED_FIFO | SCHED_RR if (1..=99).contains(&priority) => Err(Errno::EPERM),
+        SCHED_DEADLINE => Err(Errno::EPERM),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// sched_getattr(2)
+pub fn sched_getattr(args: [u64; 6]) -> SysResult {
+    let [tid, at, size, flags, ..] = args;
+    let size = size as u32;
+    if at == 0 || (tid as u32).cast_signed() < 0 || !(ATTR_FIRST..=4096).contains(&size) || flags as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    target(tid)?;
+    // Size; policy SCHED_OTHER, no flags, nice 0, no priority, no times, no clamps.
+    let mut words = [0u32; ATTR as usize / 4];
+    words[0] = size.min(ATTR);
+    user::copy_out(at, &zerocopy::IntoBytes::as_bytes(&words)[..words[0] as usize])?;
+    Ok(0)
 }
 
 /// sched_get_priority_max(2) and sched_get_priority_min(2) for classes without priorities.

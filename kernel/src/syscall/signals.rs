@@ -111,6 +111,18 @@ pub fn rt_sigtimedwait(args: [u64; 6]) -> SysResult {
         0 => None,
         at => Some(platform::get().monotonic().saturating_add(time::read_timespec(at)?)),
     };
+    let taken = take_awaited(wanted, deadline)?;
+    if info != 0 {
+        user::write(info, &taken.0)?;
+    }
+    Ok(u64::from(taken.signal()))
+}
+
+/// Takes the next signal out of `wanted`, waiting for one until `deadline`.
+///
+/// # Errors
+/// `EAGAIN` after the deadline, `EINTR` when another signal is to be delivered.
+pub fn take_awaited(wanted: SigSet, deadline: Option<u64>) -> Result<SigInfo, Errno> {
     let thread = current_arc();
     let taken = loop {
         thread.signals.lock().awaited = wanted;
@@ -131,11 +143,7 @@ pub fn rt_sigtimedwait(args: [u64; 6]) -> SysResult {
     thread.signals.lock().awaited = SigSet::default();
     // What has come since the last look was meant for this thread, which does not take it now.
     signal::refresh(&thread);
-    let taken = taken?;
-    if info != 0 {
-        user::write(info, &taken.0)?;
-    }
-    Ok(u64::from(taken.signal()))
+    taken
 }
 
 /// sigaltstack(2)

@@ -10,7 +10,7 @@ use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
 use crate::mm::{self, Access, Piece, user};
 use crate::sched::signal;
-use crate::{platform, sched};
+use crate::{platform, sched, time};
 
 /// open(2)
 pub const OPEN: u32 = 2;
@@ -20,12 +20,19 @@ const SHMCTL: u32 = 31;
 const SENDMSG: u32 = 46;
 const RECVMSG: u32 = 47;
 const WAIT4: u32 = 61;
+const SEMCTL: u32 = 66;
+const MSGSND: u32 = 69;
+const MSGRCV: u32 = 70;
+const MSGCTL: u32 = 71;
 const FCNTL: u32 = 72;
 const WAITID: u32 = 247;
 const OPENAT: u32 = 257;
 const PSELECT6: u32 = 270;
 const PPOLL: u32 = 271;
 const EPOLL_PWAIT: u32 = 281;
+const VMSPLICE: u32 = 278;
+const RECVMMSG: u32 = 299;
+const SENDMMSG: u32 = 307;
 const PROCESS_VM_READV: u32 = 310;
 const PROCESS_VM_WRITEV: u32 = 311;
 const OPENAT2: u32 = 437;
@@ -43,6 +50,13 @@ pub fn is_special(nr: u32) -> bool {
             | SHMCTL
             | SENDMSG
             | RECVMSG
+            | SEMCTL
+            | MSGSND
+            | MSGRCV
+            | MSGCTL
+            | VMSPLICE
+            | RECVMMSG
+            | SENDMMSG
             | WAIT4
             | WAITID
             | FCNTL
@@ -63,6 +77,12 @@ pub fn forward(row: &'static Call, args: [u64; 6]) -> SysResult {
         FCNTL => fcntl(row, args),
         SHMCTL => shmctl(row, args),
         SENDMSG | RECVMSG => message(row, args),
+        SEMCTL => semctl(row, args),
+        MSGSND | MSGRCV => queued_message(row, args),
+        MSGCTL => msgctl(row, args),
+        VMSPLICE => vmsplice(row, args),
+        RECVMMSG => receive_messages(args),
+        SENDMMSG => send_messages(args),
         WAIT4 => wait4(row, args),
         WAITID => waitid(row, args),
         SELECT | PSELECT6 => select(row, args),
@@ -251,6 +271,169 @@ fn shmctl(row: &'static Call, args: [u64; 6]) -> SysResult {
     let mut request = Request::new(row.nr, args);
     request.structure(2, at, len, direction)?;
     request.run().result
+}
+
+fn semctl(row: &'static Call, args: [u64; 6]) -> SysResult {
+    /// `struct semid64_ds`, and where it has the number of semaphores.
+    const SET: usize = 104;
+    const COUNT: usize = 80;
+    const IPC_STAT: u64 = 2;
+    let [id, _, command, at, ..] = args;
+    let (len, direction) = match command as u32 & !0x100 {
+        // GETALL, SETALL: a short for each
+        13 | 17 => {
+            let mut request = Request::kernel(SEMCTL);
+            request.set(0, id);
+            request.set(2, IPC_STAT);
+            request.kernel_buffer(3, alloc::vec![0; SET]);
+            request.run().result?;
+            let count = request.kernel_bytes(0)[COUNT..COUNT + 8].iter().rev();
+            let count = count.fold(0, |word, byte| word << 8 | u64::from(*byte));
+            (2 * count, if command as u32 & !0x100 == 13 { Direction::Out } else { Direction::In })
+        }
+        // IPC_SET
+        1 => (SET as u64, Direction::In),
+        // IPC_STAT, SEM_STAT, SEM_STAT_ANY
+        2 | 18 | 20 => (SET as u64, Direction::Out),
+        // IPC_INFO, SEM_INFO
+        3 | 19 => (40, Direction::Out),
+        _ => (0, Direction::In),
+    };
+    let mut request = Request::new(row.nr, args);
+    if len != 0 && at == 0 {
+        return Err(Errno::EFAULT);
+    }
+    request.structure(3, at, len, direction)?;
+    request.run().result
+}
+
+/// msgsnd(2), msgrcv(2): a word for the type of the message, then its text.
+fn queued_message(row: &'static Call, args: [u64; 6]) -> SysResult {
+    const TYPE: u64 = 8;
+    let [_, at, len, ..] = args;
+    if len > i64::MAX as u64 {
+        return Err(Errno::EINVAL);
+    }
+    if at == 0 {
+        return Err(Errno::EFAULT);
+    }
+    let mut request = Request::new(row.nr, args);
+    if row.nr == MSGSND {
+        request.structure(1, at, TYPE.saturating_add(len), Direction::In)?;
+        return request.run().result;
+    }
+    // Of a large buffer Linux touches what the message takes: `MSGMAX` bytes by default.
+    const MOST: u64 = 1 << 20;
+    let room = len.min(MOST);
+    request.set(2, room);
+    request.kernel_buffer(1, alloc::vec![0; (TYPE + room) as usize]);
+    let received = request.run().result?;
+    let whole = (TYPE + received).min(TYPE + room) as usize;
+    user::copy_out(at, &request.kernel_bytes(0)[..whole])?;
+    Ok(received)
+}
+
+fn msgctl(row: &'static Call, args: [u64; 6]) -> SysResult {
+    let [_, command, at, ..] = args;
+    let (len, direction) = match command as u32 & !0x100 {
+        // IPC_SET
+        1 => (120, Direction::In),
+        // IPC_STAT, MSG_STAT, MSG_STAT_ANY
+        2 | 11 | 13 => (120, Direction::Out),
+        // IPC_INFO, MSG_INFO
+        3 | 12 => (32, Direction::Out),
+        _ => (0, Direction::In),
+    };
+    let mut request = Request::new(row.nr, args);
+    if len != 0 && at == 0 {
+        return Err(Errno::EFAULT);
+    }
+    request.structure(2, at, len, direction)?;
+    request.run().result
+}
+
+/// vmsplice(2): to a pipe the pieces are read, from one they are filled.
+fn vmsplice(row: &'static Call, args: [u64; 6]) -> SysResult {
+    const ACCESS: u64 = 3;
+    const WRITE_ONLY: u64 = 1;
+    const KNOWN: u64 = 15;
+    const F_GETFL: u64 = 3;
+    let [fd, vectors, count, flags, ..] = args;
+    if flags & !KNOWN != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let mut question = Request::kernel(FCNTL);
+    question.set(0, fd);
+    question.set(1, F_GETFL);
+    let writes = question.run().result? & ACCESS == WRITE_ONLY;
+    let mut request = Request::new(row.nr, args);
+    request.set(2, u64::from(writes));
+    iovecs(&mut request, 1, vectors, count, if writes { Direction::In } else { Direction::Out })?;
+    request.run().result
+}
+
+/// `struct mmsghdr`: a `struct msghdr`, and how many bytes it took.
+const MMSGHDR: u64 = 64;
+const MMSGHDR_LEN: u64 = 56;
+/// `UIO_MAXIOV`
+const MOST_MESSAGES: u64 = 1024;
+
+fn row_of(nr: u32) -> Result<&'static Call, Errno> {
+    shm_ipc::calls::lookup(u64::from(nr)).ok_or(Errno::ENOSYS)
+}
+
+fn send_messages(args: [u64; 6]) -> SysResult {
+    let [fd, at, count, flags, ..] = args;
+    let row = row_of(SENDMSG)?;
+    let count = u64::from(count as u32).min(MOST_MESSAGES);
+    for index in 0..count {
+        let header = at.wrapping_add(index * MMSGHDR);
+        let sent = message(row, [fd, header, flags, 0, 0, 0])
+            .and_then(|len| user::write(header.wrapping_add(MMSGHDR_LEN), &(len as u32)));
+        if let Err(errno) = sent {
+            return if index == 0 { Err(errno) } else { Ok(index) };
+        }
+    }
+    Ok(count)
+}
+
+fn receive_messages(args: [u64; 6]) -> SysResult {
+    const DONTWAIT: u64 = 0x40;
+    const WAITFORONE: u64 = 0x10000;
+    let [fd, at, count, mut flags, timeout, _] = args;
+    let row = row_of(RECVMSG)?;
+    let count = u64::from(count as u32).min(MOST_MESSAGES);
+    let until = match timeout {
+        0 => None,
+        at => Some(platform::get().monotonic().saturating_add(time::read_timespec(at)?)),
+    };
+    let mut done = 0;
+    let mut failed = None;
+    while done < count {
+        let header = at.wrapping_add(done * MMSGHDR);
+        let received = message(row, [fd, header, flags & !WAITFORONE, 0, 0, 0])
+            .and_then(|len| user::write(header.wrapping_add(MMSGHDR_LEN), &(len as u32)));
+        if let Err(errno) = received {
+            failed = Some(errno);
+            break;
+        }
+        done += 1;
+        if flags & WAITFORONE != 0 {
+            flags |= DONTWAIT;
+        }
+        // Looked at between messages only, as on Linux (recvmmsg(2), "Bugs").
+        if until.is_some_and(|until| platform::get().monotonic() >= until) {
+            break;
+        }
+    }
+    if let (Some(until), Ok(_)) = (until, failed.map_or(Ok(()), Err)) {
+        let left = until.saturating_sub(platform::get().monotonic());
+        user::write(timeout, &time::timespec(left))?;
+    }
+    match failed {
+        Some(errno) if done == 0 => Err(errno),
+        _ => Ok(done),
+    }
 }
 
 /// shmat(2): the segment is Linux's, its mapping the platform's.

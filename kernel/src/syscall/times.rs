@@ -2,7 +2,9 @@
 
 use crate::abi::{Errno, SysResult, linux};
 use crate::mm::user;
-use crate::sched::thread::current_arc;
+use crate::sched::posix_timer::{self, Clock, Notify};
+use crate::sched::signal::SigInfo;
+use crate::sched::thread::{self, current_arc};
 use crate::sched::wait::{self, Wake};
 use crate::sched::{process, signal};
 use crate::time::{self, Pair, SECOND};
@@ -100,6 +102,8 @@ fn sleep(clock: u64, ns: u64, absolute: bool, left: u64) -> SysResult {
 }
 
 const ITIMER_REAL: u64 = 0;
+const ITIMER_VIRTUAL: u64 = 1;
+const ITIMER_PROF: u64 = 2;
 
 fn itimerval((left, interval): (u64, u64)) -> [Pair; 2] {
     // A timer that is on never shows zero.
@@ -109,25 +113,114 @@ fn itimerval((left, interval): (u64, u64)) -> [Pair; 2] {
 
 /// getitimer(2)
 pub fn getitimer(args: [u64; 6]) -> SysResult {
-    if args[0] != ITIMER_REAL {
-        return Err(Errno::EINVAL);
-    }
-    user::write(args[1], &itimerval(process::alarm()))?;
+    let now = match args[0] {
+        ITIMER_REAL => process::alarm(),
+        which @ (ITIMER_VIRTUAL | ITIMER_PROF) => posix_timer::cpu_alarm((which - ITIMER_VIRTUAL) as usize),
+        _ => return Err(Errno::EINVAL),
+    };
+    user::write(args[1], &itimerval(now))?;
     Ok(0)
 }
 
 /// setitimer(2)
 pub fn setitimer(args: [u64; 6]) -> SysResult {
-    if args[0] != ITIMER_REAL {
+    if args[0] > ITIMER_PROF {
         return Err(Errno::EINVAL);
     }
     let [interval, value]: [Pair; 2] = if args[1] == 0 { [[0; 2]; 2] } else { user::read(args[1])? };
     let (interval, value) = (time::from_timeval(interval)?, time::from_timeval(value)?);
-    let old = process::set_alarm(value, interval);
+    let old = match args[0] {
+        ITIMER_REAL => process::set_alarm(value, interval),
+        which => posix_timer::set_cpu_alarm((which - ITIMER_VIRTUAL) as usize, value, interval),
+    };
     if args[2] != 0 {
         user::write(args[2], &itimerval(old))?;
     }
     Ok(0)
+}
+
+/// `struct sigevent`: value, signal, what to do, thread.
+const SIGEVENT: usize = 64;
+const SIGEV_SIGNAL: u32 = 0;
+const SIGEV_NONE: u32 = 1;
+const SIGEV_THREAD: u32 = 2;
+const SIGEV_THREAD_ID: u32 = 4;
+
+/// timer_create(2)
+pub fn timer_create(args: [u64; 6]) -> SysResult {
+    let [clock, event, out, ..] = args;
+    let clock = Clock::find(clock as u32)?;
+    let event: Option<[u8; SIGEVENT]> = if event == 0 { None } else { Some(user::read(event)?) };
+    let Some(event) = event else {
+        let id = posix_timer::create(clock, |id| {
+            Notify::Process(SigInfo::timer(signal::number::ALRM, id, u64::from(id.cast_unsigned())))
+        })?;
+        return written(out, id);
+    };
+    let word = |at: usize| u32::from_le_bytes([event[at], event[at + 1], event[at + 2], event[at + 3]]);
+    let value = u64::from(word(4)) << 32 | u64::from(word(0));
+    let (signal, how, tid) = (word(8), word(12), word(16));
+    let is_signal = (1..=u32::from(signal::number::MAX)).contains(&signal);
+    let thread = match how {
+        SIGEV_NONE => return written(out, posix_timer::create(clock, |_| Notify::Nothing)?),
+        SIGEV_SIGNAL | SIGEV_THREAD if is_signal => None,
+        // The thread bit beside the signal's 0.
+        SIGEV_THREAD_ID if is_signal => Some(thread::find(tid).ok_or(Errno::EINVAL)?),
+        _ => return Err(Errno::EINVAL),
+    };
+    let id = posix_timer::create(clock, |id| {
+        let info = SigInfo::timer(signal as u8, id, value);
+        match thread {
+            Some(thread) => Notify::Thread(info, thread),
+            None => Notify::Process(info),
+        }
+    })?;
+    written(out, id)
+}
+
+/// Tells the program the number of its new timer.
+fn written(out: u64, id: i32) -> SysResult {
+    if let Err(errno) = user::write(out, &id) {
+        posix_timer::delete(id)?;
+        return Err(errno);
+    }
+    Ok(0)
+}
+
+fn itimerspec((left, interval): (u64, u64)) -> [Pair; 2] {
+    [time::timespec(interval), time::timespec(left)]
+}
+
+/// timer_settime(2)
+pub fn timer_settime(args: [u64; 6]) -> SysResult {
+    let [id, flags, new, old, ..] = args;
+    if new == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let [interval, value]: [Pair; 2] = user::read(new)?;
+    let (interval, value) = (time::from_timespec(interval)?, time::from_timespec(value)?);
+    let absolute = flags & u64::from(linux::TIMER_ABSTIME) != 0;
+    let before = posix_timer::set(id as i32, value, interval, absolute)?;
+    if old != 0 {
+        user::write(old, &itimerspec(before))?;
+    }
+    Ok(0)
+}
+
+/// timer_gettime(2)
+pub fn timer_gettime(args: [u64; 6]) -> SysResult {
+    user::write(args[1], &itimerspec(posix_timer::left(args[0] as i32)?))?;
+    Ok(0)
+}
+
+/// timer_getoverrun(2)
+pub fn timer_getoverrun(args: [u64; 6]) -> SysResult {
+    posix_timer::overrun(args[0] as i32)
+}
+
+/// timer_delete(2)
+pub fn timer_delete(args: [u64; 6]) -> SysResult {
+    posix_timer::delete(args[0] as i32).map(|()| 0)
 }
 
 /// alarm(2)

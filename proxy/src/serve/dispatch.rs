@@ -52,6 +52,10 @@ fn linux(call: &mut Call<'_, '_>, nr: i64) -> Outcome {
         n::SYS_socketpair => files::pair(call, 3),
         n::SYS_ioctl => requests::ioctl(call),
         n::SYS_shmctl => requests::shmctl(call),
+        n::SYS_semctl => requests::semctl(call),
+        n::SYS_msgctl => requests::msgctl(call),
+        n::SYS_msgsnd | n::SYS_msgrcv => requests::queued_message(call),
+        n::SYS_vmsplice => files::vmsplice(call),
         _ => network(call, nr),
     }
 }
@@ -81,7 +85,8 @@ fn process(call: &mut Call<'_, '_>, nr: i64) -> Outcome {
         n::SYS_getrlimit => limits::getrlimit(call),
         n::SYS_setrlimit => limits::setrlimit(call),
         n::SYS_getpgid | n::SYS_getsid | n::SYS_setpgid => processes::of_process(call, 0),
-        n::SYS_getpriority => processes::getpriority(call),
+        n::SYS_getpriority | n::SYS_setpriority | n::SYS_ioprio_get | n::SYS_ioprio_set => processes::priority(call),
+        n::SYS_kcmp => processes::kcmp(call),
         n::SYS_wait4 => children::wait4(call),
         n::SYS_waitid => children::waitid(call),
         n::SYS_process_vm_readv | n::SYS_process_vm_writev => processes::process_vm(call),
@@ -128,5 +133,6 @@ fn gives_descriptor(nr: i64) -> bool {
             | n::SYS_memfd_create
             | n::SYS_mq_open
             | n::SYS_pidfd_open
+            | n::SYS_pidfd_getfd
     )
 }

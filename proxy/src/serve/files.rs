@@ -218,3 +218,27 @@ pub fn read_program(call: &mut Call<'_, '_>) -> Outcome {
     let (len, none) = (Arg::number(len), Arg::null);
     call.inline(libc::SYS_pread64, &[fd, buffer, len, offset, none(), none()])
 }
+
+/// vmsplice(2), as a transfer that copies: argument 2 says whether to the pipe, the pieces are span 1.
+/// Linux would let the pipe have the program's pages, and the program's memory is not Linux's to have.
+pub fn vmsplice(call: &mut Call<'_, '_>) -> Outcome {
+    const NONBLOCK: i32 = 2;
+    let fd = call.fd(0)?;
+    let file = host::file_type(libc::SYS_fstat, [number(call, 0), none(), none(), none(), none(), none()], 1)?;
+    if file.mode & libc::S_IFMT != libc::S_IFIFO {
+        return Err(Errno(libc::EBADF));
+    }
+    let writes = call.word(2) == 1;
+    let may_wait = call.int(3) & NONBLOCK == 0;
+    if !may_wait && !host::is_ready(fd, writes) {
+        return Err(Errno(libc::EAGAIN));
+    }
+    let pieces = vectors(call, 1)?;
+    let args = [number(call, 0), Arg::vectors(&pieces), Arg::number(pieces.count()), none(), none(), none()];
+    let nr = if writes { libc::SYS_writev } else { libc::SYS_readv };
+    call.make(nr, &args, may_wait && !host::is_nonblocking(fd))
+}
+
+fn none() -> Arg<'static> {
+    Arg::null()
+}

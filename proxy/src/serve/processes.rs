@@ -32,13 +32,32 @@ pub fn of_process(call: &Call<'_, '_>, at: usize) -> Outcome {
     host::numbers(i64::from(call.nr), &args)
 }
 
-/// getpriority(2): only its PRIO_PROCESS is about a process.
-pub fn getpriority(call: &Call<'_, '_>) -> Outcome {
-    const PRIO_PROCESS: i32 = 0;
-    if call.int(0) == PRIO_PROCESS {
-        return of_process(call, 1);
+/// getpriority, setpriority, ioprio_get, ioprio_set: of a process, a group or a user; "myself" is the
+/// proxy, whichever of its threads makes the call.
+pub fn priority(call: &Call<'_, '_>) -> Outcome {
+    let is_io = matches!(i64::from(call.nr), libc::SYS_ioprio_get | libc::SYS_ioprio_set);
+    // PRIO_PROCESS, IOPRIO_WHO_PROCESS
+    let of_one = call.int(0) == i32::from(is_io);
+    let who = if of_one && call.is_own(call.int(1)) { i64::from(host::own_pid()) } else { call.word(1) as i64 };
+    host::numbers(i64::from(call.nr), &[call.word(0) as i64, who, call.word(2) as i64])
+}
+
+/// kcmp(2): the program's descriptors are the proxy's; for all else "myself" stays the cell's process.
+pub fn kcmp(call: &Call<'_, '_>) -> Outcome {
+    const KCMP_FILE: i32 = 0;
+    let own = |at: usize| {
+        let pid = call.int(at);
+        if pid != 0 && call.is_own(pid) && call.int(2) == KCMP_FILE { host::own_pid() } else { pid }
+    };
+    if call.int(2) == KCMP_FILE {
+        for (pid, fd) in [(0, 3), (1, 4)] {
+            if call.is_own(call.int(pid)) {
+                call.fd(fd)?;
+            }
+        }
     }
-    host::numbers(libc::SYS_getpriority, &[call.word(0) as i64, call.word(1) as i64])
+    let args = [own(0).into(), own(1).into(), call.int(2).into(), call.word(3) as i64, call.word(4) as i64];
+    host::numbers(libc::SYS_kcmp, &args)
 }
 
 /// process_vm_readv and process_vm_writev: local pieces in span 1, the other side's array of

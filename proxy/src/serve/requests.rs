@@ -109,3 +109,70 @@ pub fn shmctl(call: &Call<'_, '_>) -> Outcome {
     call.copy_out(2, 0, &bytes)?;
     Ok(result)
 }
+
+/// semctl(2): its structure or array, where the command has one, is span 3.
+pub fn semctl(call: &Call<'_, '_>) -> Outcome {
+    const SET: u64 = 104;
+    const COUNT: usize = 80;
+    let plain = |command: i32, buffer: Arg<'_>| {
+        let [id, which] = [0, 1].map(|index| Arg::number(call.word(index)));
+        let command = Arg::number(command as u64);
+        call.inline(libc::SYS_semctl, &[id, which, command, buffer, Arg::null(), Arg::null()])
+    };
+    let command = call.int(2);
+    let len = match command & !0x100 {
+        // GETALL, SETALL: as many as the set has, whatever came with the call
+        13 | 17 => {
+            let mut set = [0; SET as usize];
+            plain(libc::IPC_STAT, Arg::output(&mut set))?;
+            2 * host::u64_at(&set, COUNT)
+        }
+        // IPC_SET, IPC_STAT, SEM_STAT, SEM_STAT_ANY
+        1 | 2 | 18 | 20 => SET,
+        // IPC_INFO, SEM_INFO
+        3 | 19 => 40,
+        _ => return plain(command, Arg::number(call.word(3))),
+    };
+    exchanged(call, 3, len, |buffer| plain(command, buffer))
+}
+
+/// msgctl(2): its structure, where the command has one, is span 2.
+pub fn msgctl(call: &Call<'_, '_>) -> Outcome {
+    let plain = |buffer: Arg<'_>| {
+        let [id, command] = [0, 1].map(|index| Arg::number(call.word(index)));
+        call.inline(libc::SYS_msgctl, &[id, command, buffer, Arg::null(), Arg::null(), Arg::null()])
+    };
+    match call.int(1) & !0x100 {
+        // IPC_SET, IPC_STAT, MSG_STAT, MSG_STAT_ANY
+        1 | 2 | 11 | 13 => exchanged(call, 2, 120, plain),
+        // IPC_INFO, MSG_INFO
+        3 | 12 => exchanged(call, 2, 32, plain),
+        _ => plain(Arg::null()),
+    }
+}
+
+/// Makes a call with a copy of the `len` bytes of a buffer, and copies back what it left there.
+fn exchanged(call: &Call<'_, '_>, index: usize, len: u64, make: impl FnOnce(Arg<'_>) -> Outcome) -> Outcome {
+    let mut bytes = call.copy_in(index, len)?;
+    let result = make(Arg::output(&mut bytes))?;
+    call.copy_out(index, 0, &bytes)?;
+    Ok(result)
+}
+
+/// msgsnd and msgrcv: type and text of the message are span 1, of which the text has as many bytes as
+/// argument 2 says.
+pub fn queued_message(call: &mut Call<'_, '_>) -> Outcome {
+    const TYPE: u64 = 8;
+    let len = call.word(2);
+    if call.len(1) != TYPE.saturating_add(len) {
+        return Err(Errno(libc::EFAULT));
+    }
+    let mut message = call.copy_in(1, call.len(1))?;
+    let [id, len, a3, a4] = [0, 2, 3, 4].map(|index| Arg::number(call.word(index)));
+    let args = [id, Arg::output(&mut message), len, a3, a4, Arg::null()];
+    let result = call.blocking(i64::from(call.nr), &args)?;
+    if i64::from(call.nr) == libc::SYS_msgrcv {
+        call.copy_out(1, 0, &message)?;
+    }
+    Ok(result)
+}

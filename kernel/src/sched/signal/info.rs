@@ -11,6 +11,9 @@ pub const SI_KERNEL: i32 = 0x80;
 /// `SI_TKILL`
 pub const SI_TKILL: i32 = -6;
 
+/// `SI_TIMER`
+pub const SI_TIMER: i32 = -2;
+
 impl SigInfo {
     fn new(signal: u8, code: i32) -> Self {
         let mut bytes = [0; 128];
@@ -52,6 +55,26 @@ impl SigInfo {
     #[must_use]
     pub fn fault(signal: u8, code: i32, address: u64) -> Self {
         SigInfo::new(signal, code).with_word(16, address)
+    }
+
+    /// From timer `id` of timer_create(2), with the value that it was given.
+    #[must_use]
+    pub fn timer(signal: u8, id: i32, value: u64) -> Self {
+        SigInfo::new(signal, SI_TIMER).with_word(16, u64::from(id.cast_unsigned())).with_word(24, value)
+    }
+
+    /// The timer that it comes from.
+    #[must_use]
+    pub fn timer_id(&self) -> Option<i32> {
+        let id = i32::from_le_bytes([self.0[16], self.0[17], self.0[18], self.0[19]]);
+        (self.code() == SI_TIMER).then_some(id)
+    }
+
+    /// The same with the number of times that the timer fired beyond the first.
+    #[must_use]
+    pub fn with_overrun(mut self, count: u64) -> Self {
+        self.0[20..24].copy_from_slice(&(count.min(i32::MAX as u64) as i32).to_le_bytes());
+        self
     }
 
     /// As the program or the host gave it, with the signal set to `signal`.

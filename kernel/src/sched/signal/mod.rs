@@ -14,14 +14,16 @@ mod send;
 
 pub use action::{
     Action, Actions, DefaultAction, action_of, actions, actions_reset, default_of, exchange_action, forget_handlers,
+    is_ignored,
 };
 pub use deliver::{Restart, deliver, finish_mask, restart_or_fail, sigreturn};
 pub use frame::{FaultWords, StackT};
 pub use inbox::{Inbox, drain_inbox, drop_signal, receive};
-pub use info::SigInfo;
+pub use info::{SI_TIMER, SI_TKILL, SigInfo};
 pub use queue::{SigSet, ThreadSignals};
 pub use send::{
-    alarm_fired, dequeue_for, force, is_due, notify, pass_on, pending_set, refresh, send_process, send_thread,
+    alarm_fired, dequeue_for, force, is_due, notify, pass_on, pending_anywhere, pending_set, refresh, send_process,
+    send_thread,
 };
 
 /// Signals whose meaning the kernel itself has to know.
@@ -44,6 +46,8 @@ pub mod number {
     pub const TTIN: u8 = 21;
     pub const TTOU: u8 = 22;
     pub const URG: u8 = 23;
+    pub const VTALRM: u8 = 26;
+    pub const PROF: u8 = 27;
     pub const WINCH: u8 = 28;
     pub const SYS: u8 = 31;
     pub const MAX: u8 = 64;

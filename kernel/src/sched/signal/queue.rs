@@ -1,6 +1,7 @@
 //! Sets of signals and queues of pending ones.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use super::info::SigInfo;
 use super::number;
@@ -54,6 +55,9 @@ impl SigSet {
 /// Real-time signals that one queue holds at most; Linux's RLIMIT_SIGPENDING has the role.
 const LIMIT: usize = 1024;
 
+/// Room for signals of timers beyond that.
+const TIMERS: usize = 4096;
+
 const FIRST_REALTIME: u8 = 32;
 
 /// Pending signals. Standard signals are kept once, real-time signals each time.
@@ -79,12 +83,14 @@ impl Queue {
     /// Adds a signal. `false` when it is a real-time signal and the queue is full.
     pub fn push(&mut self, info: SigInfo) -> bool {
         let signal = info.signal();
-        if signal < FIRST_REALTIME && self.set.contains(signal) {
+        // A timer has one signal under way at most, which has its place whatever else is there.
+        let is_timers = info.timer_id().is_some() && self.entries.len() < LIMIT + TIMERS;
+        if signal < FIRST_REALTIME && self.set.contains(signal) && !is_timers {
             return true;
         }
         // Standard signals always find room: a fault that could not be told would happen again
         // and again.
-        if signal >= FIRST_REALTIME && self.entries.len() >= LIMIT {
+        if signal >= FIRST_REALTIME && self.entries.len() >= LIMIT && !is_timers {
             return false;
         }
         self.set = self.set.or(SigSet::one(signal));
@@ -103,10 +109,13 @@ impl Queue {
         Some(info)
     }
 
-    /// Forgets all pending signals of `set`.
-    pub fn discard(&mut self, set: SigSet) {
+    /// Forgets all pending signals of `set`; gives the timers that some of them came from.
+    pub fn discard(&mut self, set: SigSet) -> Vec<i32> {
+        let gone = self.entries.iter().filter(|info| set.contains(info.signal()));
+        let timers = gone.filter_map(SigInfo::timer_id).collect();
         self.entries.retain(|info| !set.contains(info.signal()));
         self.set = self.set.without(set);
+        timers
     }
 }
 

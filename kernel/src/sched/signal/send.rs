@@ -11,9 +11,11 @@ use super::number;
 use super::queue::{Queue, SigSet};
 use crate::forward;
 use crate::sched::core::cores;
+use crate::sched::posix_timer;
 use crate::sched::thread::{self, Thread};
 use crate::sched::vfork;
 use crate::sched::wait::Wake;
+use crate::syscall::signalfd;
 
 /// Signals for the process as a whole.
 static PROCESS: Mutex<Queue> = Mutex::new(Queue::new());
@@ -31,6 +33,7 @@ pub fn send_process(info: SigInfo) -> bool {
     if !PROCESS.lock().push(info) {
         return false;
     }
+    signalfd::refresh();
     if let Some(taker) = threads.iter().find(|t| takes(t, signal)) {
         notify(taker);
     }
@@ -51,6 +54,7 @@ pub fn send_thread(thread: &Arc<Thread>, info: SigInfo) -> bool {
             return false;
         }
     }
+    signalfd::refresh();
     if takes(thread, signal) {
         notify(thread);
     }
@@ -88,10 +92,14 @@ fn prepare(signal: u8) {
 
 /// Forgets pending signals that have become meaningless.
 pub(super) fn discard_everywhere(set: SigSet) {
-    PROCESS.lock().discard(set);
+    let mut timers = PROCESS.lock().discard(set);
     for thread in thread::all() {
-        thread.signals.lock().pending.discard(set);
+        timers.extend(thread.signals.lock().pending.discard(set));
     }
+    for id in timers {
+        posix_timer::taken(id);
+    }
+    signalfd::refresh();
 }
 
 fn takes(thread: &Thread, signal: u8) -> bool {
@@ -142,13 +150,25 @@ pub fn is_due(thread: &Thread) -> bool {
 /// Takes the next signal out of `wanted` that is pending for `thread`.
 pub fn dequeue_for(thread: &Thread, wanted: SigSet) -> Option<SigInfo> {
     let own = thread.signals.lock().pending.pop(wanted);
-    own.or_else(|| PROCESS.lock().pop(wanted))
+    let info = own.or_else(|| PROCESS.lock().pop(wanted))?;
+    signalfd::refresh();
+    // A program may send the like itself (rt_sigqueueinfo): then no timer of that number waits.
+    Some(match info.timer_id() {
+        Some(id) => info.with_overrun(posix_timer::taken(id)),
+        None => info,
+    })
 }
 
 /// Signals that are pending for `thread` and blocked (sigpending(2)).
 pub fn pending_set(thread: &Thread) -> SigSet {
     let signals = thread.signals.lock();
     SigSet((signals.pending.set().0 | PROCESS.lock().set().0) & signals.mask.0)
+}
+
+/// Signals that are pending for anybody.
+pub fn pending_anywhere() -> SigSet {
+    let process = PROCESS.lock().set();
+    thread::all().iter().fold(process, |set, thread| set.or(thread.signals.lock().pending.set()))
 }
 
 /// The thread's mask has changed: signals may have become deliverable, to it or, if it now
