@@ -307,6 +307,21 @@ fn semctl(row: &'static Call, args: [u64; 6]) -> SysResult {
     request.run().result
 }
 
+/// The longest text that a message may have (`msgmax`).
+fn longest_message() -> u64 {
+    const IPC_INFO: u64 = 3;
+    /// `struct msginfo`, and where the limit is.
+    const INFO: usize = 32;
+    const MSGMAX: usize = 8;
+    let mut request = Request::kernel(MSGCTL);
+    request.set(1, IPC_INFO);
+    request.kernel_buffer(2, alloc::vec![0; INFO]);
+    if request.run().result.is_err() {
+        return u64::MAX;
+    }
+    request.kernel_bytes(0)[MSGMAX..MSGMAX + 4].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
 /// msgsnd(2), msgrcv(2): a word for the type of the message, then its text.
 fn queued_message(row: &'static Call, args: [u64; 6]) -> SysResult {
     const TYPE: u64 = 8;
@@ -319,7 +334,9 @@ fn queued_message(row: &'static Call, args: [u64; 6]) -> SysResult {
     }
     let mut request = Request::new(row.nr, args);
     if row.nr == MSGSND {
-        request.structure(1, at, TYPE.saturating_add(len), Direction::In)?;
+        let there = request.structure(1, at, TYPE.saturating_add(len), Direction::In);
+        // What is too long is refused before it is looked at.
+        there.map_err(|errno| if len > longest_message() { Errno::EINVAL } else { errno })?;
         return request.run().result;
     }
     // Of a large buffer Linux touches what the message takes: `MSGMAX` bytes by default.

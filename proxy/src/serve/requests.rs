@@ -91,6 +91,21 @@ fn ethtool(call: &Call<'_, '_>) -> Outcome {
     Ok(result)
 }
 
+/// Whom Linux takes for the one who did something: where that is the proxy, it was the program.
+fn doer(call: &Call<'_, '_>, pid: i32) -> i32 {
+    if pid == host::own_pid() { call.service.cell.child } else { pid }
+}
+
+/// The same for numbers within a structure.
+fn name_doers(call: &Call<'_, '_>, bytes: &mut [u8], places: &[usize]) {
+    for at in places {
+        let pid = doer(call, host::u32_at(bytes, *at) as i32);
+        if let Some(place) = bytes.get_mut(*at..*at + 4) {
+            place.copy_from_slice(&pid.to_ne_bytes());
+        }
+    }
+}
+
 /// shmctl(2): its structure, where the command has one, is span 2.
 pub fn shmctl(call: &Call<'_, '_>) -> Outcome {
     let len = match call.int(1) {
@@ -106,6 +121,10 @@ pub fn shmctl(call: &Call<'_, '_>) -> Outcome {
     let buffer = if len == 0 { Arg::null() } else { Arg::output(&mut bytes) };
     let (id, command) = (Arg::number(call.word(0)), Arg::number(call.word(1)));
     let result = call.inline(libc::SYS_shmctl, &[id, command, buffer, Arg::null(), Arg::null(), Arg::null()])?;
+    if len == 112 {
+        // shm_cpid, shm_lpid
+        name_doers(call, &mut bytes, &[80, 84]);
+    }
     call.copy_out(2, 0, &bytes)?;
     Ok(result)
 }
@@ -131,9 +150,11 @@ pub fn semctl(call: &Call<'_, '_>) -> Outcome {
         1 | 2 | 18 | 20 => SET,
         // IPC_INFO, SEM_INFO
         3 | 19 => 40,
+        // GETPID
+        11 => return plain(command, Arg::null()).map(|pid| doer(call, pid as i32).into()),
         _ => return plain(command, Arg::number(call.word(3))),
     };
-    exchanged(call, 3, len, |buffer| plain(command, buffer))
+    exchanged(call, 3, len, &[], |buffer| plain(command, buffer))
 }
 
 /// msgctl(2): its structure, where the command has one, is span 2.
@@ -144,17 +165,25 @@ pub fn msgctl(call: &Call<'_, '_>) -> Outcome {
     };
     match call.int(1) & !0x100 {
         // IPC_SET, IPC_STAT, MSG_STAT, MSG_STAT_ANY
-        1 | 2 | 11 | 13 => exchanged(call, 2, 120, plain),
+        1 | 2 | 11 | 13 => exchanged(call, 2, 120, &[96, 100], plain),
         // IPC_INFO, MSG_INFO
-        3 | 12 => exchanged(call, 2, 32, plain),
+        3 | 12 => exchanged(call, 2, 32, &[], plain),
         _ => plain(Arg::null()),
     }
 }
 
-/// Makes a call with a copy of the `len` bytes of a buffer, and copies back what it left there.
-fn exchanged(call: &Call<'_, '_>, index: usize, len: u64, make: impl FnOnce(Arg<'_>) -> Outcome) -> Outcome {
+/// Makes a call with a copy of the `len` bytes of a buffer, and copies back what it left there; at
+/// `doers` are numbers of processes.
+fn exchanged(
+    call: &Call<'_, '_>,
+    index: usize,
+    len: u64,
+    doers: &[usize],
+    make: impl FnOnce(Arg<'_>) -> Outcome,
+) -> Outcome {
     let mut bytes = call.copy_in(index, len)?;
     let result = make(Arg::output(&mut bytes))?;
+    name_doers(call, &mut bytes, doers);
     call.copy_out(index, 0, &bytes)?;
     Ok(result)
 }
