@@ -40,7 +40,8 @@ pub fn reduced(amount: u64) -> u64 {
 
 /// `--cores` for a cell of `count` cores: the first ones, or any where the first one can't be had.
 pub fn cores(count: usize) -> [String; 2] {
-    let list = (0..count).map(|core| core.to_string()).collect::<Vec<_>>().join(",");
+    // A single number would be how many.
+    let list = format!("0-{}", count.saturating_sub(1));
     ["--cores".to_owned(), if is_partition() { count.to_string() } else { list }]
 }
 

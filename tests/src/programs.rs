@@ -23,8 +23,18 @@ pub enum Language {
     Fortran,
     /// Rust with its standard library.
     Rust,
-    /// C with Debian's MPICH.
+    /// C with GNU's OpenMP.
+    OpenMp,
+    /// C with LLVM's OpenMP.
+    OpenMpLlvm,
+    /// C with Debian's MPICH, and threads of OpenMP where the program has them.
     Mpi,
+    /// The same with Debian's Open MPI.
+    OpenMpi,
+    /// Fortran with Debian's MPICH.
+    MpiFortran,
+    /// Fortran with Debian's Open MPI.
+    OpenMpiFortran,
 }
 
 impl Language {
@@ -36,7 +46,12 @@ impl Language {
             Language::Cxx => ("g++", &["-O1", "-g", "-pthread", "-std=c++17"]),
             Language::Fortran => ("gfortran", &["-O1", "-g"]),
             Language::Rust => ("rustc", &["--edition=2024", "-O"]),
-            Language::Mpi => ("mpicc.mpich", &["-O2", "-g"]),
+            Language::OpenMp => ("gcc", &["-O2", "-g", "-fopenmp"]),
+            Language::OpenMpLlvm => ("clang", &["-O2", "-g", "-fopenmp"]),
+            Language::Mpi => ("mpicc.mpich", &["-O2", "-g", "-fopenmp"]),
+            Language::OpenMpi => ("mpicc.openmpi", &["-O2", "-g", "-fopenmp"]),
+            Language::MpiFortran => ("mpif90.mpich", &["-O1", "-g"]),
+            Language::OpenMpiFortran => ("mpif90.openmpi", &["-O1", "-g"]),
         }
     }
 }

@@ -7,7 +7,10 @@ use tacet_tests::{Language, build, programs};
 fn languages(source: &str) -> &'static [Language] {
     match source.split_once('.').expect("a source has an extension") {
         ("hello", "c") => &[Language::C, Language::CStatic, Language::CMusl],
-        (name, "c") if name.starts_with("mpi_") => &[Language::Mpi],
+        ("mpi_fortran", "f90") => &[Language::MpiFortran, Language::OpenMpiFortran],
+        ("mpi_end" | "mpi_quiet", "c") => &[Language::Mpi],
+        (name, "c") if name.starts_with("mpi_") => &[Language::Mpi, Language::OpenMpi],
+        ("omp", "c") => &[Language::OpenMp, Language::OpenMpLlvm],
         (_, "c") => &[Language::C],
         (_, "cc") => &[Language::Cxx],
         (_, "f90") => &[Language::Fortran],
