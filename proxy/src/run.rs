@@ -4,7 +4,7 @@ use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -21,12 +21,14 @@ use crate::cli::{Platform, Run};
 use crate::descriptors::PrivateBand;
 use crate::error::Error;
 use crate::exec::{self, Program};
+use crate::node::view::View;
 use crate::reserve::bare::{Bare, Wanted};
 use crate::reserve::ledger::Lease;
 use crate::reserve::memory::CellMemory;
 use crate::reserve::shared_pool::PoolMemory;
 use crate::reserve::{self, Circumstances, LargePages, Plan, Reserved};
 use crate::serve::bare::Held;
+use crate::serve::machine::{Machine, Source};
 use crate::serve::{self, Fault, Server};
 use crate::{doctor, inherited, report, signals, sys};
 
@@ -56,6 +58,11 @@ pub fn run(options: &Run, say: impl FnOnce(&str) -> Result<(), Error>) -> Result
     ended.verdict.map(Some)
 }
 
+/// Where what this cell is to see of the machine is laid out.
+fn view_of(lease: &Lease) -> PathBuf {
+    lease.own().ledger().view_of(std::process::id())
+}
+
 fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |error| Error::System { what, error, advice: "see `ulimit -a`, and `--log debug` for what came before" }
 }
@@ -74,6 +81,7 @@ struct Cell {
     exe: CString,
     exec_fd: RawFd,
     started: Instant,
+    machine: Source,
 }
 
 /// Where the kernel runs.
@@ -176,7 +184,8 @@ impl Cell {
                 .map_err(failed("ask for large pages for the cell's memory"))?;
         }
         let kernel = Kernel::Child(child, memory);
-        Ok(Cell::of(prepared, kernel, layout, plan, started))
+        let machine = Source::Linux(plan.cores.cell.clone());
+        Ok(Cell::of(prepared, kernel, layout, plan, started, machine))
     }
 
     /// The same on bare cores, which the lease names from here on.
@@ -187,20 +196,22 @@ impl Cell {
         let cores: Vec<u32> = plan.cores.cell.iter().collect();
         let numa = plan.numa_node();
         let wanted = Wanted { cores: &plan.cores.cell, numa, bytes: plan.memory };
+        let machine = View::take(Path::new("/"), &plan.cores.cell);
+        let machine = Source::Taken(machine.map_err(failed("take down what Linux says of the cores"))?);
         let taken = Bare::take(&wanted, &mut lease, band)?;
         let layout = partition::layout(taken.len(), cores.len() as u32, args, env, path)?;
         inherited::close_what_was_closed();
         let cell = partition::start(&prepared.start(plan, layout, &cores), &taken)?;
         lease.set_reach(cell.reach).map_err(reserve::Error::from)?;
         let kernel = Kernel::Bare(cell, Arc::new(Held::new(taken)));
-        Ok((Cell::of(prepared, kernel, layout, plan, started), lease))
+        Ok((Cell::of(prepared, kernel, layout, plan, started, machine), lease))
     }
 
-    fn of(prepared: Prepared, kernel: Kernel, layout: Layout, plan: &Plan, started: Instant) -> Self {
+    fn of(prepared: Prepared, kernel: Kernel, layout: Layout, plan: &Plan, started: Instant, machine: Source) -> Self {
         let Prepared { band, stderr, file, exe, .. } = prepared;
         // The kernel reads the program from it; it stays open for as long as this process.
         let exec_fd = file.into_raw_fd();
-        Cell { kernel, layout, band, stderr, plan: plan.clone(), exe, exec_fd, started }
+        Cell { kernel, layout, band, stderr, plan: plan.clone(), exe, exec_fd, started, machine }
     }
 
     fn region(&self) -> Region {
@@ -221,7 +232,7 @@ impl Cell {
     /// Serves a cell on bare cores to its end, and gives the cores back.
     fn serve_bare(self, lease: Lease) -> Result<Ended, Error> {
         let Kernel::Bare(_, held) = &self.kernel else { unreachable!("the caller has booted it so") };
-        let served = self.begin().map_err(failed("serve the cell"));
+        let served = self.begin(view_of(&lease)).map_err(failed("serve the cell"));
         if let Ok((server, _)) = &served {
             // A fault ends the service, and with it the sender.
             while server.ended().recv_timeout(LOOK).is_err() && !server.is_stopped() {}
@@ -263,8 +274,9 @@ impl Cell {
     /// Serves it to its end. Whatever the outcome, nothing of it runs afterwards.
     fn serve(self, lease: Lease) -> Result<Ended, Error> {
         let Kernel::Child(child, memory) = &self.kernel else { unreachable!("the caller has booted it so") };
+        let view = view_of(&lease);
         let lease = note_cell(lease, child.pid, memory).map_err(failed("start a thread"))?;
-        let served = self.begin().map_err(failed("serve the cell"));
+        let served = self.begin(view).map_err(failed("serve the cell"));
         if served.is_err() {
             sys::kill(child.pid);
         }
@@ -287,7 +299,7 @@ impl Cell {
     }
 
     /// Starts all threads that serve it.
-    fn begin(&self) -> io::Result<(Server, Arc<Mutex<Option<Fault>>>)> {
+    fn begin(&self, view: PathBuf) -> io::Result<(Server, Arc<Mutex<Option<Fault>>>)> {
         let bare = match &self.kernel {
             Kernel::Child(..) => None,
             Kernel::Bare(_, held) => Some(Arc::clone(held)),
@@ -304,6 +316,7 @@ impl Cell {
             spin: self.plan.spin(),
             exec_fd: self.exec_fd,
             bare,
+            machine: Some(Machine::new(self.machine.clone(), view)),
         })?;
         if is_bare {
             signals::bring(server.signaller(), server.child_watch())?;

@@ -31,8 +31,7 @@ fn same(case: &Case) -> String {
     compared.native.out()
 }
 
-const HYBRID: &str =
-    "threads: 0 wrong\nfiles: 0 wrong\none-sided: 0 wrong\nshared: 0 wrong\ncollectives: 0 wrong\n";
+const HYBRID: &str = "threads: 0 wrong\nfiles: 0 wrong\none-sided: 0 wrong\nshared: 0 wrong\ncollectives: 0 wrong\n";
 
 /// One rank on Linux and one in a cell, of one launch.
 fn mixed(language: Language) {

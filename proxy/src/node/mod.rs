@@ -12,6 +12,7 @@ pub mod memory;
 pub mod pages;
 pub mod processors;
 pub mod topology;
+pub mod view;
 
 use std::fmt::Display;
 use std::io;

@@ -295,6 +295,11 @@ impl Ledger {
         (is_here && entry.proxy.pid == proxy && entry.proxy.is_alive()).then_some(entry)
     }
 
+    /// Where what the cell of that proxy is to see of the machine is laid out, if it is.
+    pub fn view_of(&self, proxy: u32) -> PathBuf {
+        self.directory.join(format!("view-{proxy}"))
+    }
+
     fn path_of(&self, proxy: u32) -> PathBuf {
         self.directory.join(format!("cell-{proxy}.json"))
     }
@@ -403,6 +408,12 @@ impl Locked<'_> {
         if entry.here.boot == self.here.boot {
             self.give_back_bare(entry, let_go)?;
             self.restore_settings(entry)?;
+        }
+        let view = self.ledger.view_of(entry.proxy.pid);
+        if let Err(error) = fs::remove_dir_all(&view)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(failed("remove", &view)(error));
         }
         let path = self.ledger.path_of(entry.proxy.pid);
         match fs::remove_file(&path) {

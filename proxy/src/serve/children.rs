@@ -111,6 +111,7 @@ fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Progr
         spin: Duration::ZERO,
         exec_fd: programs.current().fd,
         bare: None,
+        machine: None,
     };
     let Some(service) = Service::apart(cell, programs) else { host::exit(125) };
     let service = Arc::new(service);

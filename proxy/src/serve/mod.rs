@@ -8,7 +8,7 @@
 //! call        one call: what handlers work on
 //! arguments   a block's arguments as Linux takes them, by the call table
 //! dispatch    which handler a call has
-//! files, paths, procfs, descriptors, limits, sockets, messages, events, requests, processes,
+//! files, paths, procfs, machine, descriptors, limits, sockets, messages, events, requests, processes,
 //! programs, children
 //!             the calls for which the table alone does not say enough
 //! ```
@@ -36,6 +36,7 @@ mod files;
 mod foreign;
 mod host;
 mod limits;
+pub mod machine;
 mod messages;
 mod paths;
 mod peers;
@@ -68,6 +69,7 @@ use children::Children;
 use copies::Copies;
 use descriptors::Descriptors;
 use foreign::Mappings;
+use machine::Machine;
 use peers::Peers;
 use pool::Pool;
 use programs::{Executed, Programs};
@@ -95,6 +97,8 @@ pub struct Cell {
     pub exec_fd: i32,
     /// The bare cores that the cell is on, if it is.
     pub bare: Option<Arc<Held>>,
+    /// What the program is to see of the machine; `None`: what Linux shows.
+    pub machine: Option<Machine>,
 }
 
 /// Why a cell can't be served any more.

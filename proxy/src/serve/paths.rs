@@ -7,7 +7,7 @@
 
 use std::ffi::{CStr, CString};
 
-use shm_ipc::calls::private;
+use shm_ipc::calls::{self, Shape, private};
 
 use super::arguments::{Arguments, Slot};
 use super::call::Call;
@@ -55,6 +55,12 @@ pub fn translate(call: &Call<'_, '_>, arguments: &mut Arguments) -> Result<(), E
         if is_plain_text(nr, index) {
             continue;
         }
+        if let Some(machine) = &cell.machine
+            && let Some(led) = machine.lead(directory(call, index), text)
+        {
+            arguments.slots[index] = Slot::Text(led);
+            continue;
+        }
         let Some(mut rest) = own_proc(text, cell.child) else { continue };
         if call.has_buffer(private::OWN_PROC) {
             rest = procfs::without_thread(rest);
@@ -70,6 +76,13 @@ pub fn translate(call: &Call<'_, '_>, arguments: &mut Arguments) -> Result<(), E
         arguments.slots[index] = Slot::Text(path);
     }
     Ok(())
+}
+
+/// What the path in argument `index` is relative to.
+fn directory(call: &Call<'_, '_>, index: usize) -> i32 {
+    let row = calls::lookup(u64::from(call.nr));
+    let shape = index.checked_sub(1).and_then(|before| row?.args.get(before));
+    if shape == Some(&Shape::AtFd) { call.int(index - 1) } else { libc::AT_FDCWD }
 }
 
 /// What follows `/proc/<myself>` in a path, without the slash; `None` for any other path.

@@ -67,6 +67,7 @@ impl Kernel {
             fd_table: 256,
             exec_fd: PRIVATE.start,
             bare: None,
+            machine: None,
             spin: Duration::ZERO,
         };
         let server = serve(cell).expect("threads");
