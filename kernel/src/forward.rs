@@ -236,6 +236,7 @@ pub struct Request {
     owned: Vec<Vec<u8>>,
     late: Option<Late>,
     interruptible: bool,
+    has_bad_pointers: bool,
 }
 
 /// Which way a buffer's content goes.
@@ -271,6 +272,7 @@ impl Request {
             owned: Vec::new(),
             late: None,
             interruptible: true,
+            has_bad_pointers: false,
         }
     }
 
@@ -280,6 +282,12 @@ impl Request {
         let mut request = Request::new(nr, [0; 6]);
         request.interruptible = false;
         request
+    }
+
+    /// Argument `arg` is a pointer that leads nowhere, as Linux is to find.
+    pub fn bad_pointer(&mut self, arg: usize) {
+        self.spans[arg] = Span::default();
+        self.has_bad_pointers = true;
     }
 
     /// Sets a scalar argument.
@@ -321,6 +329,12 @@ impl Request {
     #[must_use]
     pub fn kernel_bytes(&self, n: usize) -> &[u8] {
         &self.owned[n]
+    }
+
+    /// The first string that was passed ([`Request::path`]), with its end, if the program had one there.
+    #[must_use]
+    pub fn first_path(&self) -> Option<&[u8]> {
+        self.owned.first().map(Vec::as_slice)
     }
 
     /// Appends program memory to argument `arg`. Gives how many of the `len` bytes are
@@ -462,7 +476,8 @@ impl Request {
         if !block::write(&region, at, &self.args, &self.spans, &self.segments) {
             return Reply { result: Err(Errno::ENOMEM), extra: 0 };
         }
-        let completion = exchange(self.nr, at, self.interruptible);
+        let nr = self.nr | if self.has_bad_pointers { private::BAD_POINTERS } else { 0 };
+        let completion = exchange(nr, at, self.interruptible);
         drop(memory);
         let result = abi::from_raw(completion.result);
         let result = self.write_back().and(result);

@@ -44,11 +44,8 @@ impl Policy {
     /// # Errors
     /// `EINVAL` for an unknown mode, or a mask that does not suit it.
     pub fn new(mode: u32, mask: Mask) -> Result<Policy, Errno> {
-        let mode = u16::try_from(mode).map_err(|_| Errno::EINVAL)?;
+        let mode = Policy::check_mode(mode)?;
         let flags = mode & mode::FLAGS;
-        if flags & STATIC_NODES != 0 && flags & RELATIVE_NODES != 0 {
-            return Err(Errno::EINVAL);
-        }
         let allowed = match (mode & !mode::FLAGS, mask) {
             (mode::DEFAULT, Mask::Empty) => flags == 0,
             (mode::LOCAL, Mask::Empty) => flags == 0,
@@ -58,6 +55,17 @@ impl Policy {
         };
         let policy = Policy { mode, names_node: mask == Mask::NamesNode };
         if allowed { Ok(policy) } else { Err(Errno::EINVAL) }
+    }
+
+    /// A mode with its flags, before a mask is looked at (`sanitize_mpol_flags`).
+    ///
+    /// # Errors
+    /// `EINVAL` for an unknown mode, or flags that exclude each other.
+    pub fn check_mode(mode: u32) -> Result<u16, Errno> {
+        let mode = u16::try_from(mode).map_err(|_| Errno::EINVAL)?;
+        let flags = mode & mode::FLAGS;
+        let exclude = flags & STATIC_NODES != 0 && flags & RELATIVE_NODES != 0;
+        if exclude || mode & !mode::FLAGS > mode::PREFERRED_MANY { Err(Errno::EINVAL) } else { Ok(mode) }
     }
 
     /// Whether pages go to nodes in turn.

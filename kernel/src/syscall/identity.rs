@@ -123,11 +123,18 @@ pub fn setfsgid(_: [u64; 6]) -> SysResult {
     Ok(groups()[1])
 }
 
+static PERSONALITY: AtomicU64 = AtomicU64::new(0);
+
 /// personality(2)
 pub fn personality(args: [u64; 6]) -> SysResult {
-    const QUERY: u64 = 0xffff_ffff;
-    const PER_LINUX: u64 = 0;
-    if matches!(args[0], QUERY | PER_LINUX) { Ok(PER_LINUX) } else { Err(Errno::EINVAL) }
+    const QUERY: u32 = 0xffff_ffff;
+    /// Addresses are never random here.
+    const ADDR_NO_RANDOMIZE: u32 = 0x0004_0000;
+    match args[0] as u32 {
+        QUERY => Ok(PERSONALITY.load(Ordering::Relaxed)),
+        wanted if wanted & !ADDR_NO_RANDOMIZE == 0 => Ok(PERSONALITY.swap(u64::from(wanted), Ordering::Relaxed)),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 /// What prctl(2) sets and tells again without the kernel having to act on it: a cell is not

@@ -19,10 +19,45 @@ const MAX_IOVECS: u64 = 1024;
 
 const GETGROUPS: u32 = 115;
 
+/// What Linux refuses in numbers before it looks at anything else, and lengths that it takes for an
+/// `int`.
+fn check_numbers(row: &'static Call, args: &mut [u64; 6]) -> Result<(), Errno> {
+    /// Of the 32-bit calls only (`MSG_CMSG_COMPAT`).
+    const COMPAT: u64 = 0x8000_0000;
+    const RESOURCES: u64 = 16;
+    let low = |word: u64| u64::from(word as u32);
+    let is_wrong = match row.nr {
+        // sendmsg, recvmsg; recvmmsg, sendmmsg
+        46 | 47 => args[2] & COMPAT != 0,
+        299 | 307 => args[3] & COMPAT != 0,
+        // vmsplice, dup3
+        278 => args[3] & !15 != 0,
+        292 => args[2] as u32 & !0o2_000_000 != 0 || args[0] as u32 == args[1] as u32,
+        // getrlimit, setrlimit, prlimit64
+        97 | 160 => low(args[0]) >= RESOURCES,
+        302 => low(args[1]) >= RESOURCES,
+        // readlink, readlinkat
+        89 => {
+            args[2] = low(args[2]);
+            (args[2] as i32) <= 0
+        }
+        267 => {
+            args[3] = low(args[3]);
+            (args[3] as i32) <= 0
+        }
+        _ => false,
+    };
+    if is_wrong { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
 /// Forwards a call of the program.
-pub fn forward(row: &'static Call, args: [u64; 6]) -> SysResult {
+pub fn forward(row: &'static Call, mut args: [u64; 6]) -> SysResult {
+    check_numbers(row, &mut args)?;
     let result = if special::is_special(row.nr) {
-        special::forward(row, args)
+        special::forward(row, args).map_err(|errno| match errno {
+            Errno::EFAULT | Errno::EINVAL | Errno::ENOTTY => unless_bad_descriptor(row, args, errno),
+            other => other,
+        })
     } else {
         build(row, args).and_then(|mut request| request.run().result)
     };
@@ -40,17 +75,59 @@ pub fn build(row: &'static Call, args: [u64; 6]) -> Result<Request, Errno> {
     let mut request = Request::new(row.nr, args);
     for (index, shape) in row.args.iter().enumerate() {
         let at = args[index];
-        match *shape {
-            Shape::Int | Shape::Fd | Shape::AtFd | Shape::Special => {}
-            Shape::Path => request.path(index, at)?,
-            Shape::In(len) => buffer(&mut request, row.nr, index, args, len, Direction::In)?,
-            Shape::Out(len) => buffer(&mut request, row.nr, index, args, len, Direction::Out)?,
-            Shape::InOut(len) => buffer(&mut request, row.nr, index, args, len, Direction::InOut)?,
-            Shape::IovIn(count) => iovecs(&mut request, index, at, args[count as usize], Direction::In)?,
-            Shape::IovOut(count) => iovecs(&mut request, index, at, args[count as usize], Direction::Out)?,
+        let passed = match *shape {
+            Shape::Int | Shape::Fd | Shape::AtFd | Shape::Special => Ok(()),
+            Shape::Path => request.path(index, at),
+            Shape::In(len) => buffer(&mut request, row.nr, index, args, len, Direction::In),
+            Shape::Out(len) => buffer(&mut request, row.nr, index, args, len, Direction::Out),
+            Shape::InOut(len) => buffer(&mut request, row.nr, index, args, len, Direction::InOut),
+            Shape::IovIn(count) => iovecs(&mut request, index, at, args[count as usize], Direction::In),
+            Shape::IovOut(count) => iovecs(&mut request, index, at, args[count as usize], Direction::Out),
+        };
+        match passed {
+            // Something else may be wrong with the call, which Linux would see first.
+            Err(Errno::EFAULT | Errno::EINVAL) if at != 0 && asks_linux(row.nr) => request.bad_pointer(index),
+            other => other?,
         }
     }
     Ok(request)
+}
+
+/// Whether Linux is to say what is wrong with a call; not where the proxy's limits stand for the
+/// program's.
+fn asks_linux(nr: u32) -> bool {
+    !matches!(nr, 97 | 160 | 302)
+}
+
+/// What Linux sees before it looks at what a pointer leads to: whether there is such a descriptor, and
+/// for calls on sockets, whether it is one. Else `errno`, which was found here.
+pub fn unless_bad_descriptor(row: &'static Call, args: [u64; 6], errno: Errno) -> Errno {
+    const FCNTL: u32 = 72;
+    const F_GETFD: u64 = 1;
+    const GETSOCKOPT: u32 = 55;
+    const SOL_SOCKET: u64 = 1;
+    const SO_TYPE: u64 = 3;
+    if row.args.first() != Some(&Shape::Fd) {
+        return errno;
+    }
+    let mut request = Request::kernel(FCNTL);
+    request.set(0, args[0]);
+    request.set(1, F_GETFD);
+    if let Err(bad) = request.run().result {
+        return bad;
+    }
+    if matches!(row.nr, 46 | 47 | 299 | 307) {
+        let mut request = Request::kernel(GETSOCKOPT);
+        request.set(0, args[0]);
+        request.set(1, SOL_SOCKET);
+        request.set(2, SO_TYPE);
+        request.kernel_buffer(3, alloc::vec![0; 4]);
+        request.kernel_buffer(4, alloc::vec![4, 0, 0, 0]);
+        if let Err(bad) = request.run().result {
+            return bad;
+        }
+    }
+    errno
 }
 
 /// write and pwrite64 stop where memory does; other calls that read want all of it.
@@ -88,6 +165,8 @@ fn buffer(
         }
         Len::Arg(arg) => {
             let len = args[arg as usize].min(MAX_TRANSFER);
+            // Also where nothing is to be transferred.
+            check_end(at, 0)?;
             if direction == Direction::In && !reads_prefix(nr) {
                 return request.structure(index, at, len, direction);
             }
@@ -123,6 +202,7 @@ fn prefix(request: &mut Request, index: usize, at: u64, len: u64, direction: Dir
 /// # Errors
 /// `EINVAL` for too many or too long ones, `EFAULT`.
 pub fn iovecs(request: &mut Request, index: usize, at: u64, count: u64, direction: Direction) -> Result<(), Errno> {
+    let count = u64::from(count as u32);
     if count > MAX_IOVECS {
         return Err(Errno::EINVAL);
     }

@@ -76,9 +76,14 @@ pub fn mincore([addr, len, out, ..]: [u64; 6]) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let len = len.checked_next_multiple_of(PAGE).ok_or(Errno::ENOMEM)?;
-    addr.checked_add(len).ok_or(Errno::ENOMEM)?;
+    let is_programs = addr.checked_add(len).is_some_and(|end| end <= mm::user_range().end);
+    if !is_programs {
+        return Err(Errno::ENOMEM);
+    }
     let pages = len / PAGE;
-    user::check(out, pages)?;
+    if out.checked_add(pages).is_none_or(|end| end > mm::user_range().end) {
+        return Err(Errno::EFAULT);
+    }
     let mut done = 0;
     while done < pages {
         let mut resident = vec![0; STEP.min(pages - done) as usize];
@@ -184,6 +189,7 @@ fn read_mask(mask: u64, max: u64, node: u64) -> Result<Mask, Errno> {
 
 /// set_mempolicy(2) in a cell on `node`.
 pub fn set_mempolicy([mode, mask, max, ..]: [u64; 6]) -> SysResult {
+    Policy::check_mode(low(mode))?;
     let policy = Policy::new(low(mode), read_mask(mask, max, mm::numa_node())?)?;
     mm::space().set_policy(policy);
     Ok(0)
@@ -194,13 +200,15 @@ pub fn mbind([addr, len, mode, mask, max, flags]: [u64; 6]) -> SysResult {
     const STRICT_OR_MOVE: u32 = 1 | 2;
     const MOVE_ALL: u32 = 4;
     let flags = low(flags);
+    Policy::check_mode(low(mode))?;
+    let mask = read_mask(mask, max, mm::numa_node())?;
     if flags & !(STRICT_OR_MOVE | MOVE_ALL) != 0 {
         return Err(Errno::EINVAL);
     }
     if flags & MOVE_ALL != 0 {
         return Err(Errno::EPERM);
     }
-    let policy = Policy::new(low(mode), read_mask(mask, max, mm::numa_node())?)?;
+    let policy = Policy::new(low(mode), mask)?;
     mm::space().bind(addr, len, policy)
 }
 

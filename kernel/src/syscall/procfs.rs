@@ -36,10 +36,7 @@ use shm_ipc::layout::PAGE;
 /// open(2), openat(2), openat2(2).
 pub fn open(row: &'static Call, args: [u64; 6]) -> SysResult {
     let mut request = build(row, args)?;
-    let path = usize::from(row.nr != super::special::OPEN);
-    if args[path] != 0
-        && let Some(content) = answer(request.kernel_bytes(0))
-    {
+    if let Some(content) = request.first_path().and_then(answer) {
         request.kernel_buffer(private::OWN_PROC, content);
     }
     request.run().result

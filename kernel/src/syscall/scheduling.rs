@@ -25,12 +25,17 @@ fn target(tid: u64) -> Result<Arc<Thread>, Errno> {
     if tid == 0 { Ok(current_arc()) } else { find(tid).ok_or(Errno::ESRCH) }
 }
 
+/// The same for calls to which a negative number is just nobody's.
+fn existing(tid: u64) -> Result<Arc<Thread>, Errno> {
+    target(tid).map_err(|_| Errno::ESRCH)
+}
+
 /// sched_setaffinity(2)
 pub fn sched_setaffinity(args: [u64; 6]) -> SysResult {
     let [tid, len, at, ..] = args;
-    let mut bytes = alloc::vec![0; (len as usize).min(1024)];
+    let mut bytes = alloc::vec![0; (len as u32 as usize).min(1024)];
     user::copy_in(&mut bytes, at)?;
-    let thread = target(tid)?;
+    let thread = existing(tid)?;
     let wanted = CpuSet::from_bytes(&bytes).and(&boot::cell_cpus());
     if wanted.is_empty() {
         return Err(Errno::EINVAL);
@@ -54,10 +59,11 @@ pub fn sched_setaffinity(args: [u64; 6]) -> SysResult {
 pub fn sched_getaffinity(args: [u64; 6]) -> SysResult {
     let [tid, len, at, ..] = args;
     let highest = sched::cores().iter().map(|core| core.cpu).max().unwrap_or(0);
-    if len % 8 != 0 || len.saturating_mul(8) <= u64::from(highest) {
+    let len = u64::from(len as u32);
+    if len % 8 != 0 || len * 8 <= u64::from(highest) {
         return Err(Errno::EINVAL);
     }
-    let mut bytes = target(tid)?.affinity.lock().to_bytes();
+    let mut bytes = existing(tid)?.affinity.lock().to_bytes();
     // Linux tells the size of its own masks, which reach to the last possible CPU.
     let size = (highest as usize / 64 + 1) * 8;
     bytes.resize(size, 0);
@@ -85,8 +91,15 @@ const SCHED_BATCH: u64 = 3;
 const SCHED_IDLE: u64 = 5;
 const SCHED_DEADLINE: u64 = 6;
 
+/// What is refused of a thread's number and a pointer before the one is looked for and the other
+/// followed.
+fn check_arguments(tid: u64, at: u64) -> Result<(), Errno> {
+    if at == 0 || (tid as u32).cast_signed() < 0 { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
 /// sched_setparam(2)
 pub fn sched_setparam(args: [u64; 6]) -> SysResult {
+    check_arguments(args[0], args[1])?;
     let priority: u32 = user::read(args[1])?;
     target(args[0])?;
     if priority == 0 { Ok(0) } else { Err(Errno::EINVAL) }
@@ -94,6 +107,7 @@ pub fn sched_setparam(args: [u64; 6]) -> SysResult {
 
 /// sched_getparam(2)
 pub fn sched_getparam(args: [u64; 6]) -> SysResult {
+    check_arguments(args[0], args[1])?;
     target(args[0])?;
     user::write(args[1], &0u32)?;
     Ok(0)
@@ -101,9 +115,16 @@ pub fn sched_getparam(args: [u64; 6]) -> SysResult {
 
 /// sched_setscheduler(2)
 pub fn sched_setscheduler(args: [u64; 6]) -> SysResult {
+    /// Of no meaning where there are no copies of a process.
+    const SCHED_RESET_ON_FORK: u32 = 0x4000_0000;
+    let policy = args[1] as u32;
+    if policy.cast_signed() < 0 {
+        return Err(Errno::EINVAL);
+    }
+    check_arguments(args[0], args[2])?;
     let priority: u32 = user::read(args[2])?;
     target(args[0])?;
-    match args[1] {
+    match u64::from(policy & !SCHED_RESET_ON_FORK) {
         SCHED_OTHER | SCHED_BATCH | SCHED_IDLE if priority == 0 => Ok(0),
         SCHED_FIFO | SCHED_RR if (1..=99).contains(&priority) => Err(Errno::EPERM),
         _ => Err(Errno::EINVAL),
@@ -157,10 +178,21 @@ pub fn sched_getattr(args: [u64; 6]) -> SysResult {
     Ok(0)
 }
 
-/// sched_get_priority_max(2) and sched_get_priority_min(2) for classes without priorities.
-pub fn sched_get_priority(args: [u64; 6]) -> SysResult {
-    match args[0] {
-        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE => Ok(0),
+/// sched_get_priority_max(2)
+pub fn sched_get_priority_max(args: [u64; 6]) -> SysResult {
+    priority_of(args[0], 99)
+}
+
+/// sched_get_priority_min(2)
+pub fn sched_get_priority_min(args: [u64; 6]) -> SysResult {
+    priority_of(args[0], 1)
+}
+
+/// What a class has for a bound of its priorities, if it has any: what could be asked for.
+fn priority_of(policy: u64, bound: u64) -> SysResult {
+    match u64::from(policy as u32) {
+        SCHED_FIFO | SCHED_RR => Ok(bound),
+        SCHED_OTHER | SCHED_BATCH | SCHED_IDLE | SCHED_DEADLINE => Ok(0),
         _ => Err(Errno::EINVAL),
     }
 }

@@ -60,10 +60,13 @@ pub fn signalfd4(args: [u64; 6]) -> SysResult {
     const CLOEXEC: u64 = 0o2_000_000;
     let [fd, mask, size, flags, ..] = args;
     let flags = u64::from(flags as u32);
-    if size != 8 || flags & !(NONBLOCK | CLOEXEC) != 0 {
+    if size != 8 {
         return Err(Errno::EINVAL);
     }
     let mask = SigSet(user::read(mask)?).blockable();
+    if flags & !(NONBLOCK | CLOEXEC) != 0 {
+        return Err(Errno::EINVAL);
+    }
     let fd = fd as i32;
     if fd != -1 {
         fcntl(fd, F_GETFD)?;

@@ -66,7 +66,7 @@ pub fn rt_sigpending(args: [u64; 6]) -> SysResult {
     if args[1] > SIGSET_BYTES {
         return Err(Errno::EINVAL);
     }
-    user::write(args[0], &signal::pending_set(current()).0)?;
+    user::copy_out(args[0], &signal::pending_set(current()).0.to_le_bytes()[..args[1] as usize])?;
     Ok(0)
 }
 
@@ -162,7 +162,10 @@ pub fn sigaltstack(args: [u64; 6]) -> SysResult {
         if inside {
             return Err(Errno::EPERM);
         }
+        let is_none = |stack: &AltStack| stack.at == 0 && stack.size == 0;
         match mode {
+            // Nothing changes: not looked at more closely.
+            0 if is_none(&wanted) && is_none(&now) => {}
             AltStack::DISABLE => thread.own.alt_stack.set(AltStack::disabled()),
             0 | AltStack::ON_STACK => {
                 if wanted.size < MIN_BYTES.max(boot::facts().info.min_sigstack) {

@@ -27,6 +27,7 @@ const MSGCTL: u32 = 71;
 const FCNTL: u32 = 72;
 const WAITID: u32 = 247;
 const OPENAT: u32 = 257;
+const GETCWD: u32 = 79;
 const PSELECT6: u32 = 270;
 const PPOLL: u32 = 271;
 const EPOLL_PWAIT: u32 = 281;
@@ -50,6 +51,7 @@ pub fn is_special(nr: u32) -> bool {
             | SHMCTL
             | SENDMSG
             | RECVMSG
+            | GETCWD
             | SEMCTL
             | MSGSND
             | MSGRCV
@@ -77,6 +79,7 @@ pub fn forward(row: &'static Call, args: [u64; 6]) -> SysResult {
         FCNTL => fcntl(row, args),
         SHMCTL => shmctl(row, args),
         SENDMSG | RECVMSG => message(row, args),
+        GETCWD => getcwd(row, args),
         SEMCTL => semctl(row, args),
         MSGSND | MSGRCV => queued_message(row, args),
         MSGCTL => msgctl(row, args),
@@ -160,13 +163,13 @@ fn waitid(row: &'static Call, args: [u64; 6]) -> SysResult {
     request.kernel_buffer(2, alloc::vec![0; SIGINFO]);
     request.kernel_buffer(4, alloc::vec![0; RUSAGE]);
     let reply = request.run();
-    reply.result?;
     // The second result: whether there was a child.
     if reply.extra != 0 {
         write_if_wanted(usage, request.kernel_bytes(1))?;
     }
+    // Also when there is nothing to tell (`SYSCALL_DEFINE5(waitid)`).
     write_if_wanted(info, request.kernel_bytes(0))?;
-    Ok(0)
+    reply.result.map(|_| 0)
 }
 
 /// `struct msghdr`: name, its length, iovecs, their number, control, its length, flags.
@@ -271,6 +274,19 @@ fn shmctl(row: &'static Call, args: [u64; 6]) -> SysResult {
     let mut request = Request::new(row.nr, args);
     request.structure(2, at, len, direction)?;
     request.run().result
+}
+
+/// getcwd(2): how much of the buffer has to be there the path tells.
+fn getcwd(row: &'static Call, args: [u64; 6]) -> SysResult {
+    const PATH_MAX: u64 = 4096;
+    let [at, len, ..] = args;
+    let room = len.min(PATH_MAX);
+    let mut request = Request::new(row.nr, args);
+    request.set(1, room);
+    request.kernel_buffer(0, alloc::vec![0; room as usize]);
+    let len = request.run().result?;
+    user::copy_out(at, request.kernel_bytes(0).get(..len as usize).ok_or(Errno::EFAULT)?)?;
+    Ok(len)
 }
 
 fn semctl(row: &'static Call, args: [u64; 6]) -> SysResult {

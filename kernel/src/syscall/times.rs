@@ -113,7 +113,7 @@ fn itimerval((left, interval): (u64, u64)) -> [Pair; 2] {
 
 /// getitimer(2)
 pub fn getitimer(args: [u64; 6]) -> SysResult {
-    let now = match args[0] {
+    let now = match u64::from(args[0] as u32) {
         ITIMER_REAL => process::alarm(),
         which @ (ITIMER_VIRTUAL | ITIMER_PROF) => posix_timer::cpu_alarm((which - ITIMER_VIRTUAL) as usize),
         _ => return Err(Errno::EINVAL),
@@ -124,12 +124,13 @@ pub fn getitimer(args: [u64; 6]) -> SysResult {
 
 /// setitimer(2)
 pub fn setitimer(args: [u64; 6]) -> SysResult {
-    if args[0] > ITIMER_PROF {
+    let which = u64::from(args[0] as u32);
+    if which > ITIMER_PROF {
         return Err(Errno::EINVAL);
     }
     let [interval, value]: [Pair; 2] = if args[1] == 0 { [[0; 2]; 2] } else { user::read(args[1])? };
     let (interval, value) = (time::from_timeval(interval)?, time::from_timeval(value)?);
-    let old = match args[0] {
+    let old = match which {
         ITIMER_REAL => process::set_alarm(value, interval),
         which => posix_timer::set_cpu_alarm((which - ITIMER_VIRTUAL) as usize, value, interval),
     };

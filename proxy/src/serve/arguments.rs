@@ -23,8 +23,8 @@ const NULL_LEN: u64 = 4096;
 pub enum Slot {
     /// A number, or null.
     Number(u64),
-    /// A buffer without bytes.
-    Nowhere,
+    /// A buffer without bytes, by the pointer that the program gave.
+    Nowhere(u64),
     /// A path or another string.
     Text(CString),
     /// A buffer in one piece: offset and length.
@@ -70,6 +70,10 @@ impl Arguments {
     }
 
     fn buffer(&mut self, call: &Call<'_, '_>, index: usize, len: Len, fills: bool) -> Result<(), Errno> {
+        if leads_nowhere(call, index) {
+            self.slots[index] = Slot::Nowhere(call.word(index));
+            return Ok(());
+        }
         let total = call.len(index);
         let is_null = call.word(index) == 0 && !call.has_buffer(index);
         let wanted = match len {
@@ -107,6 +111,10 @@ impl Arguments {
     }
 
     fn pieces(&mut self, call: &Call<'_, '_>, index: usize, count: usize) -> Result<(), Errno> {
+        if leads_nowhere(call, index) {
+            self.slots[index] = Slot::Nowhere(call.word(index));
+            return Ok(());
+        }
         let vectors = vectors(call, index)?;
         self.slots[count] = Slot::Number(vectors.count());
         self.slots[index] = Slot::Pieces(vectors);
@@ -120,7 +128,7 @@ impl Arguments {
         for (slot, arg) in self.slots.iter_mut().zip(&mut args) {
             *arg = match slot {
                 Slot::Number(word) => Arg::number(*word),
-                Slot::Nowhere => Arg::nowhere(),
+                Slot::Nowhere(pointer) => Arg::nowhere(*pointer),
                 Slot::Text(text) => Arg::text(text),
                 Slot::Shared(offset, len) => Arg::shared(region, *offset, *len).ok_or(Errno(libc::EFAULT))?,
                 Slot::Copy(bytes, _) => Arg::output(bytes),
@@ -149,6 +157,12 @@ impl Arguments {
     }
 }
 
+/// Whether argument `index` is a pointer that leads nowhere: then lengths are whatever the program
+/// says, as Linux touches nothing.
+fn leads_nowhere(call: &Call<'_, '_>, index: usize) -> bool {
+    call.has_bad_pointers && call.word(index) != 0 && !call.has_buffer(index)
+}
+
 /// The pieces of a buffer as an array for readv and its like.
 pub fn vectors(call: &Call<'_, '_>, index: usize) -> Result<Vectors, Errno> {
     let mut vectors = Vectors::default();
@@ -163,15 +177,17 @@ pub fn vectors(call: &Call<'_, '_>, index: usize) -> Result<Vectors, Errno> {
 /// The first `len` bytes of a buffer.
 pub fn memory(call: &Call<'_, '_>, index: usize, len: u64, fills: bool) -> Result<Slot, Errno> {
     match call.block.segments(index) {
-        [] => Ok(Slot::Nowhere),
+        [] => Ok(Slot::Nowhere(call.word(index))),
         [segment] => Ok(Slot::Shared(segment.offset, len)),
         _ => Ok(Slot::Copy(call.copy_in(index, len)?, fills)),
     }
 }
 
 fn path(call: &Call<'_, '_>, index: usize) -> Result<Slot, Errno> {
+    if leads_nowhere(call, index) {
+        return Ok(Slot::Nowhere(call.word(index)));
+    }
     if !call.has_buffer(index) {
-        // A path that the kernel could not read never gets here: this one was null.
         return Ok(Slot::Number(0));
     }
     let mut bytes = call.copy_in(index, call.len(index).min(PATH_MAX))?;

@@ -1,6 +1,7 @@
 //! One call, as its handler sees it.
 
 use shm_ipc::block::{Block, Segment};
+use shm_ipc::calls::private;
 
 use super::Service;
 use super::descriptors::{Descriptors, Kind};
@@ -21,13 +22,16 @@ pub struct Call<'c, 's> {
     pub service: &'c Service,
     /// The second result.
     pub extra: u64,
+    /// Whether some pointers lead nowhere ([`private::BAD_POINTERS`]).
+    pub has_bad_pointers: bool,
     lead: &'c mut Lead<'s>,
 }
 
 impl<'c, 's> Call<'c, 's> {
     /// A call that the thread of `lead` has taken from a ring.
     pub fn new(nr: u32, block: &'c Block, service: &'c Service, lead: &'c mut Lead<'s>) -> Self {
-        Call { nr, block, service, extra: 0, lead }
+        let has_bad_pointers = nr & private::BAD_POINTERS != 0;
+        Call { nr: nr & !private::BAD_POINTERS, block, service, extra: 0, has_bad_pointers, lead }
     }
 
     /// Argument `index` as it came.

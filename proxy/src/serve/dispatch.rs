@@ -33,6 +33,9 @@ fn is_forwarded(nr: u32) -> bool {
 }
 
 fn linux(call: &mut Call<'_, '_>, nr: i64) -> Outcome {
+    if call.has_bad_pointers {
+        return refused(call, nr);
+    }
     match nr {
         n::SYS_read | n::SYS_readv | n::SYS_pread64 | n::SYS_preadv | n::SYS_preadv2 => {
             files::transfer(call, Way::Read)
@@ -92,6 +95,17 @@ fn process(call: &mut Call<'_, '_>, nr: i64) -> Outcome {
         n::SYS_process_vm_readv | n::SYS_process_vm_writev => processes::process_vm(call),
         _ => by_table(call, nr),
     }
+}
+
+/// Calls that Linux is to refuse, for the reason that it finds first.
+fn refused(call: &mut Call<'_, '_>, nr: i64) -> Outcome {
+    let mut arguments = Arguments::new(call)?;
+    paths::translate(call, &mut arguments)?;
+    let args = arguments.args(call)?;
+    // One that does not touch the pointer waits as it would have.
+    let result = call.blocking(nr, &args)?;
+    arguments.write_back(call)?;
+    if gives_descriptor(nr) { call.descriptors().admit(result) } else { Ok(result) }
 }
 
 /// Calls for which the table says everything.

@@ -150,7 +150,7 @@ fn number(call: &Call<'_, '_>, index: usize) -> Arg<'static> {
 }
 
 fn duplicate_from(call: &Call<'_, '_>, fd: i32, command: i32) -> Outcome {
-    let least = call.word(2);
+    let least = u64::from(call.word(2) as u32);
     if least >= call.descriptors().limit().0 {
         return Err(Errno(libc::EINVAL));
     }

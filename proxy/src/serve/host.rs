@@ -56,10 +56,12 @@ impl<'m> Arg<'m> {
         Arg::number(0)
     }
 
-    /// A pointer that is not null but to nothing: for buffers of no length. Linux answers any
-    /// use of it with EFAULT.
-    pub fn nowhere() -> Self {
-        Arg::number(1)
+    /// A pointer that is not null but to nothing: for buffers of no length, and for what the program
+    /// took for a `pointer`. Linux answers any use of it with EFAULT; one beyond the addresses of
+    /// programs it sees before it does anything, and so gets as it is.
+    pub fn nowhere(pointer: u64) -> Self {
+        const PROGRAMS_END: u64 = 0x7fff_ffff_f000;
+        Arg::number(if pointer >= PROGRAMS_END { pointer } else { 1 })
     }
 
     /// A string.

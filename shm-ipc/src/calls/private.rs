@@ -70,6 +70,11 @@ pub const FIND_PROGRAM: u32 = KERNEL_ONLY + 19;
 /// be closed by that are closed.
 pub const BECOME: u32 = KERNEL_ONLY + 20;
 
+/// Added to the number of a call of Linux's: some of its pointers lead nowhere. Those come without a
+/// buffer and are not null; Linux gets such pointers too, so that it is Linux which says what is wrong
+/// with a call that is wrong in several ways.
+pub const BAD_POINTERS: u32 = 1 << 30;
+
 /// The error number by which the proxy answers a call for a child that is not there any more: it has
 /// executed something, or ended.
 pub const CHILD_GONE: u16 = 4000;

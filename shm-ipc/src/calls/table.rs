@@ -158,7 +158,7 @@ calls! {
     132 utime Forwarded(Path, In(Fixed(16))) "";
     133 mknod Forwarded(Path, Int, Int) "";
     134 uselib Unsupported() "";
-    135 personality Local() "queries only; a change is refused with EINVAL";
+    135 personality Local() "PER_LINUX, and ADDR_NO_RANDOMIZE, which is so anyway; others are refused with EINVAL";
     136 ustat Forwarded(Int, Out(Fixed(32))) "";
     137 statfs Forwarded(Path, Out(Fixed(120))) "";
     138 fstatfs Forwarded(Fd, Out(Fixed(120))) "";
