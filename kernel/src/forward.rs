@@ -290,6 +290,11 @@ impl Request {
         self.has_bad_pointers = true;
     }
 
+    /// Nothing is passed as argument `arg` of what has been so far.
+    pub fn forget(&mut self, arg: usize) {
+        self.spans[arg] = Span::default();
+    }
+
     /// Sets a scalar argument.
     pub fn set(&mut self, arg: usize, value: u64) {
         self.args[arg] = value;

@@ -31,7 +31,8 @@ fn hwloc() {
     let last = node::core_count() - 1;
     let outcome = cell(Case::new("lstopo-no-graphics").args(["--no-io", "--of", "console", "--physical"]));
     assert_eq!(outcome.status.code(), Some(0), "{outcome}");
-    let processors: Vec<String> = outcome.out().lines().filter(|line| line.contains("PU ")).map(str::to_owned).collect();
+    let processors: Vec<String> =
+        outcome.out().lines().filter(|line| line.contains("PU ")).map(str::to_owned).collect();
     assert_eq!(processors.len(), 1, "{outcome}");
     assert!(processors[0].contains(&format!("PU P#{last}")), "{outcome}");
     assert!(outcome.stderr.is_empty(), "{outcome}");

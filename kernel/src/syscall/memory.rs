@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use linux::membarrier_cmd as barrier;
 use shm_ipc::layout::PAGE;
 
-use super::named;
+use super::{marshal, named};
 use crate::abi::{Errno, SysResult, linux};
 use crate::mm::policy::{Mask, Policy};
 use crate::mm::{self, Kind, MapRequest, user};
@@ -28,7 +28,11 @@ pub fn mmap(args: [u64; 6]) -> SysResult {
         named::once(named::What::ChildMaps);
         return Err(Errno::ENOSYS);
     }
-    mm::space().mmap(&MapRequest { addr, len, prot, flags: low(flags), fd: low(fd) as i32, offset })
+    let fd = low(fd) as i32;
+    let mapped = mm::space().mmap(&MapRequest { addr, len, prot, flags: low(flags), fd, offset });
+    // Linux looks for the file before it looks at anything else but the offset.
+    let has_file = low(flags) & linux::MAP_ANONYMOUS == 0 && offset.is_multiple_of(PAGE);
+    mapped.map_err(|errno| if has_file { marshal::unless_closed(fd, errno) } else { errno })
 }
 
 /// mprotect(2).

@@ -88,8 +88,10 @@ pub fn replace_mask(at: u64, size: u64) -> Result<(), Errno> {
 
 /// rt_sigsuspend(2)
 pub fn rt_sigsuspend(args: [u64; 6]) -> SysResult {
-    if args[0] == 0 {
-        return Err(Errno::EFAULT);
+    match args[1] {
+        SIGSET_BYTES if args[0] == 0 => return Err(Errno::EFAULT),
+        SIGSET_BYTES => {}
+        _ => return Err(Errno::EINVAL),
     }
     replace_mask(args[0], args[1])?;
     times::wait_for_signal()

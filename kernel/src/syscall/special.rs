@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use shm_ipc::calls::{Call, ioctl};
 
-use super::marshal::{build, iovecs, read_iovecs};
+use super::marshal::{build, iovecs, read_iovecs, unless_bad_descriptor};
 use super::{named, procfs, signals};
 use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
@@ -97,6 +97,15 @@ pub fn forward(row: &'static Call, args: [u64; 6]) -> SysResult {
 
 /// A call with a signal mask for its duration, at argument `at`.
 fn masked(row: &'static Call, mut args: [u64; 6], at: usize, size: u64) -> SysResult {
+    // Times come first, then the mask, then all else.
+    let time = match row.nr {
+        PPOLL => args[2],
+        EPOLL_PWAIT2 => args[3],
+        _ => 0,
+    };
+    if time != 0 {
+        time::read_timespec(time)?;
+    }
     let mask = core::mem::replace(&mut args[at], 0);
     let mut request = build(row, args)?;
     signals::replace_mask(mask, size)?;
@@ -114,6 +123,9 @@ fn unless_interrupted(result: SysResult) -> SysResult {
 
 fn select(row: &'static Call, mut args: [u64; 6]) -> SysResult {
     let count = args[0] as u32;
+    if args[4] != 0 {
+        user::read::<[u64; 2]>(args[4])?;
+    }
     if count.cast_signed() < 0 {
         return Err(Errno::EINVAL);
     }
@@ -351,8 +363,9 @@ fn queued_message(row: &'static Call, args: [u64; 6]) -> SysResult {
     let mut request = Request::new(row.nr, args);
     if row.nr == MSGSND {
         let there = request.structure(1, at, TYPE.saturating_add(len), Direction::In);
-        // What is too long is refused before it is looked at.
-        there.map_err(|errno| if len > longest_message() { Errno::EINVAL } else { errno })?;
+        // A text that is too long is refused before it is looked at.
+        let has_type = user::read::<u64>(at).is_ok();
+        there.map_err(|errno| if has_type && len > longest_message() { Errno::EINVAL } else { errno })?;
         return request.run().result;
     }
     // Of a large buffer Linux touches what the message takes: `MSGMAX` bytes by default.
@@ -415,9 +428,18 @@ fn row_of(nr: u32) -> Result<&'static Call, Errno> {
     shm_ipc::calls::lookup(u64::from(nr)).ok_or(Errno::ENOSYS)
 }
 
+/// Whether argument 0 is a socket.
+fn check_socket(row: &'static Call, args: [u64; 6]) -> Result<(), Errno> {
+    match unless_bad_descriptor(row, args, Errno::EFAULT) {
+        Errno::EFAULT => Ok(()),
+        bad => Err(bad),
+    }
+}
+
 fn send_messages(args: [u64; 6]) -> SysResult {
     let [fd, at, count, flags, ..] = args;
     let row = row_of(SENDMSG)?;
+    check_socket(row, args)?;
     let count = u64::from(count as u32).min(MOST_MESSAGES);
     for index in 0..count {
         let header = at.wrapping_add(index * MMSGHDR);
@@ -440,6 +462,7 @@ fn receive_messages(args: [u64; 6]) -> SysResult {
         0 => None,
         at => Some(platform::get().monotonic().saturating_add(time::read_timespec(at)?)),
     };
+    check_socket(row, args)?;
     let mut done = 0;
     let mut failed = None;
     while done < count {
@@ -511,15 +534,26 @@ fn fcntl(row: &'static Call, args: [u64; 6]) -> SysResult {
     request.run().result
 }
 
+/// The structure of an ioctl. Where there is none, Linux says first whether the file knows the request.
+fn flat(request: &mut Request, at: u64, len: u32, direction: Direction) -> Result<(), Errno> {
+    match request.structure(2, at, u64::from(len), direction) {
+        Err(Errno::EFAULT) => {
+            request.bad_pointer(2);
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 fn ioctl(row: &'static Call, args: [u64; 6]) -> SysResult {
     use ioctl::Argument;
     let [_, code, at, ..] = args;
     let mut request = Request::new(row.nr, args);
     match ioctl::argument(code as u32) {
         Argument::Number => {}
-        Argument::Reads(len) => request.structure(2, at, u64::from(len), Direction::In)?,
-        Argument::Fills(len) => request.structure(2, at, u64::from(len), Direction::Out)?,
-        Argument::Exchanges(len) => request.structure(2, at, u64::from(len), Direction::InOut)?,
+        Argument::Reads(len) => flat(&mut request, at, len, Direction::In)?,
+        Argument::Fills(len) => flat(&mut request, at, len, Direction::Out)?,
+        Argument::Exchanges(len) => flat(&mut request, at, len, Direction::InOut)?,
         Argument::Interfaces => {
             request.structure(2, at, u64::from(ioctl::IFCONF), Direction::InOut)?;
             let [len, buffer]: [u64; 2] = user::read(at)?;

@@ -85,6 +85,7 @@ pub fn nanosleep(args: [u64; 6]) -> SysResult {
 /// clock_nanosleep(2)
 pub fn clock_nanosleep(args: [u64; 6]) -> SysResult {
     let [clock, flags, at, left, ..] = args;
+    time::clock(clock)?;
     let ns = time::read_timespec(at)?;
     sleep(clock, ns, flags & u64::from(linux::TIMER_ABSTIME) != 0, left)
 }
@@ -125,10 +126,10 @@ pub fn getitimer(args: [u64; 6]) -> SysResult {
 /// setitimer(2)
 pub fn setitimer(args: [u64; 6]) -> SysResult {
     let which = u64::from(args[0] as u32);
+    let [interval, value]: [Pair; 2] = if args[1] == 0 { [[0; 2]; 2] } else { user::read(args[1])? };
     if which > ITIMER_PROF {
         return Err(Errno::EINVAL);
     }
-    let [interval, value]: [Pair; 2] = if args[1] == 0 { [[0; 2]; 2] } else { user::read(args[1])? };
     let (interval, value) = (time::from_timeval(interval)?, time::from_timeval(value)?);
     let old = match which {
         ITIMER_REAL => process::set_alarm(value, interval),
@@ -150,8 +151,8 @@ const SIGEV_THREAD_ID: u32 = 4;
 /// timer_create(2)
 pub fn timer_create(args: [u64; 6]) -> SysResult {
     let [clock, event, out, ..] = args;
-    let clock = Clock::find(clock as u32)?;
     let event: Option<[u8; SIGEVENT]> = if event == 0 { None } else { Some(user::read(event)?) };
+    let clock = Clock::find(clock as u32)?;
     let Some(event) = event else {
         let id = posix_timer::create(clock, |id| {
             Notify::Process(SigInfo::timer(signal::number::ALRM, id, u64::from(id.cast_unsigned())))

@@ -63,6 +63,7 @@ impl Arguments {
                 Shape::Out(len) | Shape::InOut(len) => all.buffer(call, index, len, true)?,
                 Shape::IovIn(count) | Shape::IovOut(count) => all.pieces(call, index, count as usize)?,
                 // Null, unless the call's handler knows better.
+                Shape::Special if leads_nowhere(call, index) => all.slots[index] = Slot::Nowhere(call.word(index)),
                 Shape::Special => all.slots[index] = Slot::Number(0),
             }
         }
