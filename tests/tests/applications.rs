@@ -1,4 +1,5 @@
-//! Programs that people have, as Debian packages them.
+//! Programs that people have, as Debian packages them: redis-server with redis-benchmark, sqlite3, numpy, and what
+//! Python's own libraries make of a process.
 
 use nix::sys::signal::Signal;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Programs that Debian ships, unmodified, as a user would call them.
+//! Programs that Debian ships, unmodified, as a user would call them: cat, ls, sort, tar, dd, sha256sum, sh, python3.
 
 use std::io::Write;
 use std::path::PathBuf;
