@@ -22,6 +22,7 @@ extern crate alloc;
 pub mod abi;
 pub mod arch;
 pub mod boot;
+pub mod coredump;
 pub mod entry;
 pub mod forward;
 pub mod loader;

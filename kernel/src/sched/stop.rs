@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use shm_ipc::calls::private;
 use spin::Mutex;
 
-use super::thread::current_arc;
+use super::thread::{self, current_arc};
 use super::wait::{self, Ticket, Wake};
 use super::{cores, this_core};
 use crate::forward::Request;
@@ -22,13 +22,13 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 /// Threads that wait for it to go on.
 static WAITING: Mutex<Vec<Ticket>> = Mutex::new(Vec::new());
 
-/// The current thread has taken `signal`: stops the program, and comes back when it goes on.
-pub fn stop(signal: u8) {
+/// Brings all other threads out of the program, for good unless [`STOPPED`] is taken back. `false` when
+/// another thread is about it already.
+fn bring_out() -> bool {
     {
         let _waiting = WAITING.lock();
         if STOPPED.swap(true, Ordering::SeqCst) {
-            // Another thread is about it already. This one waits on its way to the program.
-            return;
+            return false;
         }
     }
     let own = this_core().index;
@@ -37,6 +37,29 @@ pub fn stop(signal: u8) {
         while core.in_program.load(Ordering::SeqCst) {
             platform::get().relax();
         }
+    }
+    true
+}
+
+/// The program is about to end: no other thread goes on, and all have left their cores, so that their
+/// registers can be looked at. Does not return in a thread that comes second.
+pub fn halt_others() {
+    let me = current_arc();
+    if !bring_out() {
+        wait::finish(&me.begin_wait(), None, false);
+    }
+    for thread in thread::all().iter().filter(|thread| thread.tid != me.tid) {
+        while thread.is_on_core() {
+            platform::get().relax();
+        }
+    }
+}
+
+/// The current thread has taken `signal`: stops the program, and comes back when it goes on.
+pub fn stop(signal: u8) {
+    if !bring_out() {
+        // This one waits on its way to the program.
+        return;
     }
     let mut request = Request::kernel(private::STOP);
     request.set(0, u64::from(signal));

@@ -144,6 +144,11 @@ static DUMPABLE: AtomicU64 = AtomicU64::new(1);
 static NO_NEW_PRIVILEGES: AtomicU64 = AtomicU64::new(0);
 static TIMER_SLACK: AtomicU64 = AtomicU64::new(50_000);
 
+/// Whether a core dump may be left (PR_SET_DUMPABLE).
+pub fn is_dumpable() -> bool {
+    DUMPABLE.load(Ordering::Relaxed) == 1
+}
+
 /// prctl(2)
 pub fn prctl(args: [u64; 6]) -> SysResult {
     const PR_SET_VMA: u32 = 0x5356_4d41;

@@ -1,10 +1,11 @@
 //! System calls: from the number to whoever answers.
 
 mod exec;
-mod identity;
+pub mod identity;
 mod marshal;
 mod memory;
 mod named;
+pub mod proc_file;
 mod procfs;
 mod scheduling;
 pub mod signalfd;

@@ -24,6 +24,9 @@ pub const NODES: &str = "sys/devices/system/node";
 /// See [`CPUS`].
 pub const CPUINFO: &str = "proc/cpuinfo";
 
+/// Where the view has the processors and NUMA nodes that a control group would allow.
+pub const GROUP: &str = "cgroup";
+
 /// Parts of a core's directory, as far as they tell of the core and not of Linux's use of it.
 const OF_A_CORE: [&str; 4] = ["topology", "cache", "cpufreq", "cpu_capacity"];
 /// Parts of the directory of all cores that hold for the cell's as they are.
@@ -61,6 +64,7 @@ impl View {
         view.nodes(root, cores)?;
         let text = fs::read_to_string(root.join(CPUINFO))?;
         view.file(CPUINFO.into(), processors(&text, cores).into_bytes());
+        view.file(Path::new(GROUP).join("cpus"), format!("{cores}\n").into_bytes());
         Ok(Some(view))
     }
 
@@ -119,6 +123,7 @@ impl View {
         for name in ["online", "possible", "has_cpu", "has_memory", "has_normal_memory"] {
             self.file(place.join(name), format!("{nodes}\n").into_bytes());
         }
+        self.file(Path::new(GROUP).join("mems"), format!("{nodes}\n").into_bytes());
         for (node, cpus) in &own {
             let directory = place.join(format!("node{node}"));
             self.file(directory.join("cpulist"), format!("{cpus}\n").into_bytes());

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::node::cpus::CpuSet;
-use crate::node::view::{CPUINFO, CPUS, NODES, View};
+use crate::node::view::{CPUINFO, CPUS, GROUP, NODES, View};
 
 /// Where the view comes from.
 #[derive(Debug, Clone)]
@@ -63,7 +63,11 @@ impl Machine {
             let rest = inner.strip_prefix(place.as_bytes());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
         };
-        let is_ours = [CPUS, NODES, CPUINFO].into_iter().any(asks) && !names.contains(&&b".."[..]);
+        // Linux's control group has not the cell's cores, where they were taken from Linux.
+        let of_group = names.last().and_then(|name| group_file(name)).filter(|_| names.contains(&&b"cgroup"[..]));
+        let inner = of_group.map_or(inner.clone(), |file| [GROUP.as_bytes(), b"/", file].concat());
+        let is_ours = of_group.is_some() || [CPUS, NODES, CPUINFO].into_iter().any(asks);
+        let is_ours = is_ours && !names.contains(&&b".."[..]);
         if !is_ours || (!bytes.starts_with(b"/") && !is_root(directory)) {
             return None;
         }
@@ -77,6 +81,15 @@ impl Machine {
             led.push(b'/');
         }
         CString::new(led).ok()
+    }
+}
+
+/// What the view has in the place of a file of a control group (cgroups(7), both versions).
+fn group_file(name: &[u8]) -> Option<&'static [u8]> {
+    match name {
+        b"cpuset.cpus" | b"cpuset.cpus.effective" | b"cpuset.effective_cpus" => Some(b"cpus"),
+        b"cpuset.mems" | b"cpuset.mems.effective" | b"cpuset.effective_mems" => Some(b"mems"),
+        _ => None,
     }
 }
 

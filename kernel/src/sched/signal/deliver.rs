@@ -8,6 +8,7 @@ use super::info::SigInfo;
 use super::queue::SigSet;
 use super::{number, send};
 use crate::abi::{Errno, SysResult};
+use crate::coredump;
 use crate::entry;
 use crate::sched::thread::Thread;
 use crate::sched::{process, rseq, stop};
@@ -36,7 +37,10 @@ pub fn deliver(thread: &Arc<Thread>) {
         match (action.handler, action::default_of(signal)) {
             (Action::IGNORE, _) | (Action::DEFAULT, DefaultAction::Ignore) => {}
             (Action::DEFAULT, DefaultAction::Stop) => stop::stop(signal),
-            (Action::DEFAULT, DefaultAction::End) => process::end_by_signal(signal),
+            (Action::DEFAULT, DefaultAction::End) => {
+                coredump::leave(&info);
+                process::end_by_signal(signal)
+            }
             _ => {
                 handle(thread, &info, action);
                 handled = true;
