@@ -255,15 +255,7 @@ static void run_ignored(void) {
     while (count < 2)
         pause();
     puts("came again");
-    /* Ignored while its signal is pending. */
-    sigset_t mask = block(SIGUSR1);
-    usleep(30000);
-    signal(SIGUSR1, SIG_IGN);
-    handle(SIGUSR1);
-    sigprocmask(SIG_UNBLOCK, &mask, NULL);
-    for (int before = count; count < before + 2;)
-        pause();
-    puts("and again");
+    /* What becomes of a timer whose pending signal is thrown away differs between versions of Linux. */
 }
 
 static void run_errors(void) {

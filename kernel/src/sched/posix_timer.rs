@@ -13,7 +13,7 @@ use alloc::sync::Arc;
 
 use spin::Mutex;
 
-use super::signal::{self, SigInfo};
+use super::signal::{self, Sent, SigInfo};
 use super::thread::{self, Thread};
 use super::{cores, process, switch, this_core, timer};
 use crate::abi::{Errno, linux};
@@ -282,12 +282,12 @@ pub(super) fn fired(id: i32) {
         }
         timer.notify.clone()
     };
-    let arrives = match due {
-        Notify::Nothing => true,
-        Notify::Process(info) => signal::send_process(info) && !signal::is_ignored(info.signal()),
-        Notify::Thread(info, thread) => signal::send_thread(&thread, info) && !signal::is_ignored(info.signal()),
+    let sent = match due {
+        Notify::Nothing => Sent::Pending,
+        Notify::Process(info) => signal::post_process(info),
+        Notify::Thread(info, thread) => signal::post_thread(&thread, info),
     };
-    if !arrives {
+    if sent != Sent::Pending {
         // Nobody will take it and so set the timer anew.
         taken(id);
     }

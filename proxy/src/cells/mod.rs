@@ -100,6 +100,7 @@ fn condition(entry: &Entry, here: Option<&Here>) -> Condition {
     }
     match sampled {
         Ok(sample) => Condition::Alive(sample),
+        Err(NoSample::Empty) => Condition::Reserved,
         Err(NoSample::Corrupt(why)) => Condition::Corrupt(why),
         // It has gone since, or it is somebody else's.
         Err(NoSample::Unreadable(_)) => Condition::Unknown,
@@ -187,7 +188,10 @@ pub mod tests {
         assert_eq!(of(Some(&root.path().join("gone"))), "unknown");
         let zeros = root.file("zeros", "");
         fs::File::options().write(true).open(&zeros).expect("own file").set_len(1 << 20).expect("own file");
-        assert_eq!(of(Some(&zeros)), "corrupt");
+        assert_eq!(of(Some(&zeros)), "reserved");
+        let nonsense = root.file("nonsense", "");
+        fs::write(&nonsense, vec![7; 1 << 20]).expect("own file");
+        assert_eq!(of(Some(&nonsense)), "corrupt");
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub enum NoSample {
     /// The cell is gone, or the file is not ours to read.
     #[error("its memory can't be read: {0}")]
     Unreadable(#[from] io::Error),
+    /// There is nothing yet: the memory has been reserved, and no kernel been started in it.
+    #[error("its memory is empty")]
+    Empty,
     /// What is there can't have been written by a kernel in order.
     #[error("its control page is corrupt: {0}")]
     Corrupt(&'static str),
@@ -78,7 +81,11 @@ impl Sample {
 }
 
 fn read_control(file: &File) -> Result<(CellState, Layout), NoSample> {
-    look(read_pages(file, 0, 1)?, |region| {
+    let first = read_pages(file, 0, 1)?;
+    if first.iter().all(|page| page.0.iter().all(|byte| *byte == 0)) {
+        return Err(NoSample::Empty);
+    }
+    look(first, |region| {
         let control = Layout::control(region).ok_or(NoSample::Corrupt("there is none"))?;
         let layout = control.layout().ok_or(NoSample::Corrupt("it is not one of this version"))?;
         let state = control.state().ok_or(NoSample::Corrupt("it tells of no state that there is"))?;

@@ -22,8 +22,8 @@ pub use inbox::{Inbox, drain_inbox, drop_signal, receive};
 pub use info::{SI_TIMER, SI_TKILL, SigInfo};
 pub use queue::{SigSet, ThreadSignals};
 pub use send::{
-    alarm_fired, dequeue_for, force, is_due, notify, pass_on, pending_anywhere, pending_set, refresh, send_process,
-    send_thread,
+    Sent, alarm_fired, dequeue_for, force, is_due, notify, pass_on, pending_anywhere, pending_set, post_process,
+    post_thread, refresh, send_process, send_thread,
 };
 
 /// Signals whose meaning the kernel itself has to know.

@@ -20,45 +20,66 @@ use crate::syscall::signalfd;
 /// Signals for the process as a whole.
 static PROCESS: Mutex<Queue> = Mutex::new(Queue::new());
 
+/// What became of a signal that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// Somebody will take it.
+    Pending,
+    /// It is ignored, and gone.
+    Ignored,
+    /// A real-time signal found the queue full.
+    Full,
+}
+
 /// Sends to the process: to whichever thread can take it, now or later.
 /// `false` when a real-time signal found the queue full.
 pub fn send_process(info: SigInfo) -> bool {
+    post_process(info) != Sent::Full
+}
+
+/// As [`send_process`].
+pub fn post_process(info: SigInfo) -> Sent {
     let signal = info.signal();
     let threads = thread::all();
     prepare(signal);
     let blocked_by_all = threads.iter().all(|t| !takes(t, signal));
     if action::is_ignored(signal) && !blocked_by_all && !awaited(&threads, signal) {
-        return true;
+        return Sent::Ignored;
     }
     if !PROCESS.lock().push(info) {
-        return false;
+        return Sent::Full;
     }
     signalfd::refresh();
     if let Some(taker) = threads.iter().find(|t| takes(t, signal)) {
         notify(taker);
     }
-    true
+    Sent::Pending
 }
 
-/// Sends to one thread.
+/// Sends to one thread. `false` when a real-time signal found the queue full.
 pub fn send_thread(thread: &Arc<Thread>, info: SigInfo) -> bool {
+    post_thread(thread, info) != Sent::Full
+}
+
+/// As [`send_thread`].
+pub fn post_thread(thread: &Arc<Thread>, info: SigInfo) -> Sent {
     let signal = info.signal();
     prepare(signal);
     {
         let mut signals = thread.signals.lock();
         let blocked = signals.mask.contains(signal) || signals.awaited.contains(signal);
         if action::is_ignored(signal) && !blocked {
-            return true;
+            return Sent::Ignored;
         }
         if !signals.pending.push(info) {
-            return false;
+            return Sent::Full;
         }
     }
     signalfd::refresh();
     if takes(thread, signal) {
         notify(thread);
     }
-    true
+    Sent::Pending
 }
 
 /// A fault of the current thread: can't be blocked or ignored. When it is, the default action
