@@ -15,7 +15,7 @@ fn languages(source: &str) -> &'static [Language] {
         (_, "cc") => &[Language::Cxx],
         (_, "f90") => &[Language::Fortran],
         (_, "rs") => &[Language::Rust],
-        (_, "h") => &[],
+        (_, "h" | "py") => &[],
         (_, other) => panic!("{source}: no compiler for .{other}"),
     }
 }
