@@ -18,7 +18,7 @@ fn same(library: &str, launcher: &[&str]) {
     let case = case.env("PRTE_ALLOW_RUN_AS_ROOT", "1").env("PRTE_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     // Open MPI's complaints have the number of a process in them.
     let compared = case.limit(Duration::from_secs(120)).ignore_stderr().assert_same();
-    let right = format!("[{}]", vec!["True"; 6].join(", "));
+    let right = format!("[{}]", ["True"; 6].join(", "));
     assert_eq!(compared.native.out(), format!("2 ranks: [{right}, {right}]\n"), "{}", compared.native);
 }
 
