@@ -1,19 +1,16 @@
 /*
- * MPI ping-pong between ranks 0 and 1.
+ * MPI ping-pong between ranks 0 and 1, and collectives over all ranks.
  *
  * An ordinary MPI program: `tacet-bench mpi` compiles it with the node's own mpicc and runs it
- * natively and in cells. Rank 0 prints one line per measure:
- *
- *     measure NAME UNIT COUNT MIN MEDIAN P99 MAX MEAN
+ * natively and in cells. Rank 0 prints the measures.
  *
  * A latency sample is half a round trip. Small messages are timed in batches, because
  * MPI_Wtime may take as long as a message. A bandwidth sample is message size over half a
- * round trip. Every message is checked on arrival of the last one.
+ * round trip. Every message is checked on arrival of the last one. A sample of a collective
+ * is the time from its start to its end on rank 0, a mean of a batch.
  */
+#include "measure.h"
 #include <mpi.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 enum { SMALL = 8, LARGE = 1 << 20, TAG = 1 };
 
@@ -23,36 +20,6 @@ struct plan {
     int batch;
     int warm_up;
 };
-
-static int ascending(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-/* Nearest rank, as in the rest of the benchmarks. */
-static double percentile(const double *sorted, int count, int percent)
-{
-    int rank = (count * percent + 99) / 100;
-    return sorted[rank > 0 ? rank - 1 : 0];
-}
-
-static double median(const double *sorted, int count)
-{
-    double upper = sorted[count / 2];
-    return count % 2 ? upper : (sorted[count / 2 - 1] + upper) / 2;
-}
-
-static void print_measure(const char *name, const char *unit, double *samples, int count)
-{
-    double sum = 0;
-    for (int i = 0; i < count; i++)
-        sum += samples[i];
-    qsort(samples, count, sizeof *samples, ascending);
-    printf("measure %s %s %d %.3f %.3f %.3f %.3f %.3f\n", name, unit, count, samples[0],
-           median(samples, count), percentile(samples, count, 99), samples[count - 1],
-           sum / count);
-}
 
 static void round_trip(int rank, char *buffer, int bytes)
 {
@@ -97,10 +64,42 @@ static void ping_pong(int rank, struct plan plan, double *samples)
     free(buffer);
 }
 
+/* Fills samples with nanoseconds of a sum over all ranks of so many doubles; 0: of a barrier. */
+static void collective(int ranks, int doubles, struct plan plan, double *samples)
+{
+    double *mine = malloc((doubles + 1) * sizeof *mine), *sum = malloc((doubles + 1) * sizeof *sum);
+    if (!mine || !sum)
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    for (int i = 0; i < doubles; i++)
+        mine[i] = i;
+    MPI_Barrier(MPI_COMM_WORLD);
+    for (int i = -plan.warm_up; i < plan.samples; i++) {
+        double start = MPI_Wtime();
+        for (int j = 0; j < plan.batch; j++) {
+            if (doubles == 0)
+                MPI_Barrier(MPI_COMM_WORLD);
+            else
+                MPI_Allreduce(mine, sum, doubles, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+        }
+        if (i >= 0)
+            samples[i] = (MPI_Wtime() - start) * 1e9 / plan.batch;
+    }
+    for (int i = 0; i < doubles; i++) {
+        if (sum[i] != (double)i * ranks) {
+            fprintf(stderr, "pingpong: the sum %d of %d is wrong\n", i, doubles);
+            MPI_Abort(MPI_COMM_WORLD, 1);
+        }
+    }
+    free(mine);
+    free(sum);
+}
+
 int main(int argc, char **argv)
 {
     const struct plan small = {SMALL, 2000, 20, 1000};
     const struct plan large = {LARGE, 500, 1, 50};
+    const struct plan short_collective = {0, 1000, 10, 100};
+    const struct plan long_collective = {0, 200, 1, 20};
     static double samples[2000];
     int rank, ranks;
 
@@ -123,6 +122,15 @@ int main(int argc, char **argv)
             samples[i] = LARGE / samples[i] * 1e3;
         print_measure("bandwidth-1m", "MB/s", samples, large.samples);
     }
+    collective(ranks, 0, short_collective, samples);
+    if (rank == 0)
+        print_measure("barrier", "ns", samples, short_collective.samples);
+    collective(ranks, 1, short_collective, samples);
+    if (rank == 0)
+        print_measure("allreduce-8", "ns", samples, short_collective.samples);
+    collective(ranks, 1 << 17, long_collective, samples);
+    if (rank == 0)
+        print_measure("allreduce-1m", "ns", samples, long_collective.samples);
     MPI_Finalize();
     return 0;
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::compare::{Plan, Platform, Suite, mpi};
+use crate::compare::{Plan, Platform, Suite, mpi, openmp};
 use crate::suites::{calls, noise};
 
 /// Measures Linux and Tacet's cells side by side, with the same binary.
@@ -27,7 +27,7 @@ pub enum Command {
     Calls(OneSided<calls::Settings>),
     /// Compare the start and end of /bin/true, natively and in a cell
     Startup(Startup),
-    /// Compare an MPI ping-pong, natively and with each rank in its own cell
+    /// Compare messages and collectives of two MPI ranks, natively and each in its own cell
     Mpi(Mpi),
     /// Run suites natively and in a cell in turn and say what differs
     Compare(Compare),
@@ -76,7 +76,9 @@ enum SuiteName {
     Calls,
     /// Start and end of a small program
     Startup,
-    /// MPI ping-pong between two ranks
+    /// Constructs of OpenMP
+    Openmp,
+    /// Messages and collectives of two MPI ranks
     Mpi,
 }
 
@@ -117,6 +119,8 @@ pub struct Compare {
     noise: noise::Settings,
     #[command(flatten, next_help_heading = "Suite calls")]
     calls: calls::Settings,
+    #[command(flatten, next_help_heading = "Suite openmp")]
+    openmp: openmp::Settings,
     #[command(flatten, next_help_heading = "Suite mpi")]
     mpi: mpi::Settings,
 }
@@ -160,6 +164,7 @@ impl Compare {
                 SuiteName::Noise => Suite::Noise(self.noise.clone()),
                 SuiteName::Calls => Suite::Calls(self.calls.clone()),
                 SuiteName::Startup => Suite::Startup,
+                SuiteName::Openmp => Suite::Openmp(self.openmp.clone()),
                 SuiteName::Mpi => Suite::Mpi(self.mpi.clone()),
             })
             .collect();

@@ -4,8 +4,10 @@
 //! run has a native run before and after it and the native runs among themselves are the
 //! control (see [`crate::stats::verdict`]).
 
+pub mod compiled;
 pub mod launch;
 pub mod mpi;
+pub mod openmp;
 pub mod result;
 mod side;
 mod workload;
@@ -33,7 +35,9 @@ pub enum Suite {
     Calls(calls::Settings),
     /// Start and end of a small program.
     Startup,
-    /// MPI ping-pong between two ranks.
+    /// Constructs of OpenMP.
+    Openmp(openmp::Settings),
+    /// Messages and collectives of two MPI ranks.
     Mpi(mpi::Settings),
 }
 
@@ -75,6 +79,7 @@ impl Suite {
             Self::Noise(_) => "noise",
             Self::Calls(_) => "calls",
             Self::Startup => "startup",
+            Self::Openmp(_) => "openmp",
             Self::Mpi(_) => "mpi",
         }
     }

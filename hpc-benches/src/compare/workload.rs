@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use super::mpi::{self, Program};
+use super::compiled::{self, Program};
 use super::result::Run;
 use super::side::Side;
 use super::{Suite, launch};
@@ -23,7 +23,9 @@ pub struct Workload {
     rehearsals: Vec<bool>,
     reading: Reading,
     limit: Duration,
-    /// The MPI program, which may live no longer than this.
+    /// Whether all sides use the same single core; else all that there are.
+    one_core: bool,
+    /// The program that was compiled, which may live no longer than this.
     compiled: Option<Program>,
 }
 
@@ -48,6 +50,7 @@ impl Workload {
             rehearsals: Vec::new(),
             reading,
             limit: Duration::from_secs(timeout_seconds),
+            one_core: true,
             compiled: None,
         };
         Ok(match suite {
@@ -63,13 +66,19 @@ impl Workload {
             }
             Suite::Startup => workload(vec![vec![startup_program()?]], Reading::Elapsed),
             Suite::Mpi(settings) => {
-                let program = Program::prepare(settings)?;
+                let program = settings.program()?;
                 let path = program.path().into();
                 Self {
                     launcher: settings.launcher(),
+                    one_core: false,
                     compiled: Some(program),
                     ..workload(vec![vec![path]], Reading::Lines)
                 }
+            }
+            Suite::Openmp(settings) => {
+                let program = settings.program()?;
+                let path = program.path().into();
+                Self { one_core: false, compiled: Some(program), ..workload(vec![vec![path]], Reading::Lines) }
             }
         })
     }
@@ -89,9 +98,10 @@ impl Workload {
         &self.programs
     }
 
-    /// Whether all sides use the same single core. An MPI launcher places its ranks itself.
+    /// Whether all sides use the same single core. An MPI launcher places its ranks itself, and threads are
+    /// for several.
     pub fn runs_on_one_core(&self) -> bool {
-        self.launcher.is_empty()
+        self.one_core
     }
 
     /// Runs every program on `side`: once, or, after a rehearsal, once for the record.
@@ -118,7 +128,7 @@ impl Workload {
                 let nanoseconds = finished.elapsed.as_secs_f64() * 1e9;
                 Ok(Run::of(vec![Measure::time("startup", vec![nanoseconds])]))
             }
-            Reading::Lines => mpi::read_lines(&side.name, &finished.stdout).map(Run::of),
+            Reading::Lines => compiled::read_lines(&side.name, &finished.stdout).map(Run::of),
         }
     }
 
@@ -127,7 +137,10 @@ impl Workload {
         match &self.compiled {
             Some(program) if program.is_temporary() => Failure::with_status(
                 failure.status(),
-                format!("{failure} (with hpc-benches/programs/pingpong.c compiled by you: this copy is removed)"),
+                format!(
+                    "{failure} (with hpc-benches/programs/{}.c compiled by you: this copy is removed)",
+                    program.path().file_name().unwrap_or_default().display()
+                ),
             ),
             _ => failure,
         }

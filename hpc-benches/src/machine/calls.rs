@@ -6,6 +6,7 @@
 use std::arch::asm;
 use std::io;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
 
 /// Tacet's own call that is forwarded to the proxy and does nothing there.
 const TACET_RING_NOP: usize = 1500;
@@ -50,6 +51,20 @@ pub fn clock_gettime() -> io::Result<()> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid timespec that lives over the call.
     check(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) })
+}
+
+/// Sleeps while `word` holds `expected`, until [`futex_wake`]; may return early.
+pub fn futex_wait(word: &AtomicU32, expected: u32) {
+    let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word lives over the call; the kernel only reads it. There is no timeout.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, expected, std::ptr::null::<u8>()) };
+}
+
+/// Wakes one that sleeps on `word`.
+pub fn futex_wake(word: &AtomicU32) {
+    let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the address is only compared.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, 1) };
 }
 
 /// Page size that a mapping asks for.

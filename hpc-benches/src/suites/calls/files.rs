@@ -31,6 +31,16 @@ pub(super) fn pread_4k(bench: &Bench) -> Samples {
     })
 }
 
+/// The same 4 KiB written.
+pub(super) fn pwrite_4k(bench: &Bench) -> Samples {
+    let file = cached_file(bench)?;
+    let page = [1; 4096];
+    time(&bench.clock, Plan::SINGLE, || {
+        let length = file.write_at(&page, 0)?;
+        complete(length, page.len())
+    })
+}
+
 /// A 16 MiB file, read in blocks of 1 MiB; a sample is a block.
 pub(super) fn read_1m(bench: &Bench) -> Samples {
     let file = cached_file(bench)?;

@@ -8,6 +8,7 @@
 use std::fs;
 use std::io;
 
+use super::timing::{Plan, time};
 use super::{Bench, Samples};
 use crate::machine::calls::{Anonymous, Pages};
 use crate::machine::tsc;
@@ -15,6 +16,15 @@ use crate::machine::tsc;
 const LENGTH: usize = 1 << 30;
 /// What must be left besides the mapping, so that measuring never runs a machine out of memory.
 const RESERVE: u64 = 256 << 20;
+
+/// Maps 1 MiB, writes to all of it, and gives it back.
+pub(super) fn mmap_1m(bench: &Bench) -> Samples {
+    let plan = Plan { samples: 2000, warm_up: 10, ..Plan::SINGLE };
+    time(&bench.clock, plan, || {
+        Anonymous::map(1 << 20, Pages::Small)?.touch();
+        Ok(())
+    })
+}
 
 /// In 4 KiB pages, where the kernel takes the advice.
 pub(super) fn first_touch_small(bench: &Bench) -> Samples {

@@ -8,6 +8,7 @@ mod compute;
 mod files;
 mod local;
 mod memory;
+mod threads;
 mod timing;
 
 use std::env;
@@ -62,8 +63,12 @@ const ALL: &[Entry] = &[
     shared("ring-roundtrip", local::ring_roundtrip),
     shared("write-1", files::write_1),
     shared("pread-4k", files::pread_4k),
+    shared("pwrite-4k", files::pwrite_4k),
     shared("read-1m", files::read_1m),
     shared("write-1m", files::write_1m),
+    shared("thread-create", threads::thread_create),
+    shared("futex-handover", threads::futex_handover),
+    shared("mmap-1m", memory::mmap_1m),
     shared("compute-1s", compute::compute_1s),
     alone("first-touch-1g", memory::first_touch_small),
     alone("first-touch-1g-huge", memory::first_touch_large),
