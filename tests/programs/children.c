@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/times.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -203,6 +204,21 @@ static void run_wait(void) {
     int fd = syscall(SYS_pidfd_open, quick, 0);
     SHOW(waitid(3 /* P_PIDFD */, fd, &info, WEXITED));
     SHOW(info.si_pid == quick);
+}
+
+static void run_usage(void) {
+    struct rusage usage;
+    struct tms times_before, times_after;
+    SHOW(getrusage(RUSAGE_CHILDREN, &usage));
+    SHOW(usage.ru_utime.tv_sec == 0 && usage.ru_utime.tv_usec == 0);
+    times(&times_before);
+    show_end("work", wait_for(spawn("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")));
+    SHOW(getrusage(RUSAGE_CHILDREN, &usage));
+    SHOW(usage.ru_utime.tv_sec > 0 || usage.ru_utime.tv_usec > 20000);
+    SHOW(usage.ru_maxrss > 0);
+    times(&times_after);
+    SHOW(times_after.tms_cutime > times_before.tms_cutime);
+    SHOW(getrusage(RUSAGE_SELF, &usage));
 }
 
 /* A signal ends the wait for a child that does not end. */
@@ -412,6 +428,7 @@ int main(int argc, char **argv) {
         {"vfork", run_vfork},
         {"sigchld", run_sigchld},
         {"wait", run_wait},
+        {"usage", run_usage},
         {"interrupted", run_interrupted},
         {"threads", run_threads},
         {"exec", run_exec},

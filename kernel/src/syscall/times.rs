@@ -1,6 +1,10 @@
 //! Clocks, sleeping, alarms.
 
+use shm_ipc::calls::private;
+use zerocopy::FromBytes;
+
 use crate::abi::{Errno, SysResult, linux};
+use crate::forward::Request;
 use crate::mm::user;
 use crate::sched::posix_timer::{self, Clock, Notify};
 use crate::sched::signal::SigInfo;
@@ -53,10 +57,23 @@ pub fn time(args: [u64; 6]) -> SysResult {
 pub fn times(args: [u64; 6]) -> SysResult {
     let tick = SECOND / boot::facts().info.clock_ticks.max(1);
     if args[0] != 0 {
-        let user = process::cpu_time() / tick;
-        user::write(args[0], &[user, 0, 0, 0])?;
+        let own = process::cpu_time() / tick;
+        let usage = children_usage()?;
+        let ticks = |at: usize| time::from_timeval([usage[at], usage[at + 1]]).map(|ns| ns / tick);
+        user::write(args[0], &[own, 0, ticks(0)?, ticks(2)?])?;
     }
     Ok(platform::get().monotonic() / tick)
+}
+
+/// `struct rusage`: times of the user's and of the system's, then fourteen counts.
+type Usage = [i64; 18];
+
+/// What children have used that were waited for.
+fn children_usage() -> Result<Usage, Errno> {
+    let mut request = Request::kernel(private::CHILDREN_USAGE);
+    request.kernel_buffer(0, alloc::vec![0; size_of::<Usage>()]);
+    request.run().result?;
+    Usage::read_from_bytes(request.kernel_bytes(0)).map_err(|_| Errno::EIO)
 }
 
 /// getrusage(2)
@@ -67,10 +84,13 @@ pub fn getrusage(args: [u64; 6]) -> SysResult {
     let used = match args[0] as i32 {
         SELF => process::cpu_time(),
         THREAD => process::own_cpu_time(),
-        CHILDREN => 0,
+        CHILDREN => {
+            user::write(args[1], &children_usage()?)?;
+            return Ok(0);
+        }
         _ => return Err(Errno::EINVAL),
     };
-    let mut usage = [0i64; 18];
+    let mut usage: Usage = [0; 18];
     usage[..2].copy_from_slice(&time::timeval(used));
     user::write(args[1], &usage)?;
     Ok(0)

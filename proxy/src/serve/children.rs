@@ -197,6 +197,18 @@ pub fn end(call: &Call<'_, '_>) -> Outcome {
     if call.word(1) == 1 { sys::die_by(call.int(0)) } else { host::exit(call.int(0)) }
 }
 
+/// What the children that have been waited for have used: to Linux they are the proxy's, which has no
+/// others that it waits for while the program runs.
+pub fn usage(call: &Call<'_, '_>) -> Outcome {
+    let mut usage = [0; 144];
+    let who = Arg::number(libc::RUSAGE_CHILDREN as u64);
+    let none = Arg::null;
+    let args = [who, Arg::output(&mut usage), none(), none(), none(), none()];
+    let result = call.inline(libc::SYS_getrusage, &args)?;
+    call.copy_out(0, 0, &usage)?;
+    Ok(result)
+}
+
 /// Which children a call is about.
 enum Which {
     Any,

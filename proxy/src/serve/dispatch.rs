@@ -21,6 +21,7 @@ pub fn execute(call: &mut Call<'_, '_>) -> Outcome {
         private::EXECUTE if call.service.stands_in => programs::execute(call),
         private::END_CHILD if call.service.stands_in => children::end(call),
         private::FIND_PROGRAM => programs::find(call),
+        private::CHILDREN_USAGE => children::usage(call),
         private::BECOME => programs::become_next(call),
         nr if is_forwarded(nr) => linux(call, i64::from(nr)),
         _ => foreign::execute(call).unwrap_or(Err(Errno(libc::ENOSYS))),

@@ -70,6 +70,9 @@ pub const FIND_PROGRAM: u32 = KERNEL_ONLY + 19;
 /// be closed by that are closed.
 pub const BECOME: u32 = KERNEL_ONLY + 20;
 
+/// What the program's children that have been waited for have used: a0 `struct rusage` (out).
+pub const CHILDREN_USAGE: u32 = KERNEL_ONLY + 21;
+
 /// Added to the number of a call of Linux's: some of its pointers lead nowhere. Those come without a
 /// buffer and are not null; Linux gets such pointers too, so that it is Linux which says what is wrong
 /// with a call that is wrong in several ways.
