@@ -169,6 +169,11 @@ impl Taker {
     }
 
     fn kill(mut self) {
+        // Stopped first, so that the copy is not made between the look and the end.
+        let stat = format!("/proc/{}/stat", self.child.id());
+        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("ours");
+        until("it is stopped", || fs::read_to_string(&stat).is_ok_and(|text| text.contains(") T ")));
         let process = self.process();
         self.child.kill().expect("ours");
         self.child.wait().expect("ours");
@@ -197,12 +202,16 @@ fn taker() {
     if let Ok(group) = std::env::var("TACET_GROUP") {
         fs::write(Path::new(&group).join("cgroup.procs"), "0").expect("moved");
     }
+    let parent = std::process::id();
     // The test harness has threads of its own; a copy of this one has not.
     // SAFETY: the other threads wait for this one, and hold no locks meanwhile.
     match unsafe { libc::fork() } {
         0 => {
             // SAFETY: a plain number.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            if std::os::unix::process::parent_id() != parent {
+                crate::sys::exit_at_once(0)
+            }
             be_taker(&options);
             crate::sys::exit_at_once(0)
         }
