@@ -234,8 +234,13 @@ pub fn die_by(signal: i32) -> ! {
 
 /// Kills a child that has not been waited for.
 pub fn kill(child: libc::pid_t) {
-    // SAFETY: takes two numbers. It can't fail for a child of ours, zombies included.
-    unsafe { libc::kill(child, libc::SIGKILL) };
+    send(child, libc::SIGKILL);
+}
+
+/// Sends `signal` to a child. It can't fail for one, zombies included.
+pub fn send(child: libc::pid_t, signal: libc::c_int) {
+    // SAFETY: takes two numbers.
+    unsafe { libc::kill(child, signal) };
 }
 
 /// Waits for the end of a child, which stays a zombie so that its number stays its own.

@@ -11,10 +11,12 @@
 //!
 //! A cell of bare cores still runs when its proxy is dead, until its cores are brought back. Its
 //! keeper therefore holds what its memory depends on, and leaves the job's control group, so that
-//! what kills all of the job does not kill the keeper.
+//! what kills all of the job does not kill the keeper. A proxy that gives back in order has it let go
+//! of that when no core uses it any more ([`Keeper::let_go`]), but may still be killed before it has
+//! come to the end: so the keeper stays until the ledger's entry is gone.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::parent_id;
 use std::path::Path;
 use std::thread;
@@ -23,6 +25,7 @@ use std::time::{Duration, Instant};
 use super::bare::groups;
 use super::ledger::Ledger;
 use super::processes::Process;
+use crate::descriptors::PrivateBand;
 use crate::sys;
 
 /// How long a process that ends may take to be gone.
@@ -32,20 +35,37 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Keeper {
     process: libc::pid_t,
+    /// A pipe that ends when the keeper has let go of what it holds, or is dead; none when it holds
+    /// nothing.
+    holds: Option<OwnedFd>,
 }
+
+/// The request to let go.
+const LET_GO: libc::c_int = libc::SIGUSR1;
 
 impl Keeper {
     /// Starts one for `proxy`, which is this process. All signals must be held back, and no
-    /// other thread may have been started. It keeps copies of the descriptors in `held` until no
-    /// core uses any more what they stand for.
-    pub fn start(ledger: &Ledger, proxy: Process, held: &[RawFd]) -> io::Result<Self> {
-        match sys::fork_apart()? {
-            Some(process) => Ok(Keeper { process }),
-            None => {
-                keep(ledger, proxy, held);
-                sys::exit_at_once(0)
-            }
-        }
+    /// other thread may have been started.
+    pub fn start(ledger: &Ledger, proxy: Process) -> io::Result<Self> {
+        Ok(Keeper { process: fork(ledger, proxy, &[])?, holds: None })
+    }
+
+    /// The same for a cell of bare cores: it keeps copies of the descriptors in `held` until no core uses
+    /// any more what they stand for.
+    pub fn start_holding(ledger: &Ledger, proxy: Process, held: &[RawFd], band: &PrivateBand) -> io::Result<Self> {
+        let adopt = |fd| band.adopt(fd).map_err(io::Error::other);
+        let (holds, held_open) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(io::Error::from)?;
+        let (holds, held_open) = (adopt(holds)?, adopt(held_open)?);
+        let process = fork(ledger, proxy, &[held, &[held_open.as_raw_fd()]].concat())?;
+        Ok(Keeper { process, holds: Some(holds) })
+    }
+
+    /// Has it let go of what it holds, and waits for that.
+    pub fn let_go(&self) {
+        let Some(holds) = &self.holds else { return };
+        sys::send(self.process, LET_GO);
+        // There is nothing to be read but the end.
+        while nix::unistd::read(holds, &mut [0]) == Err(nix::errno::Errno::EINTR) {}
     }
 
     /// Its process.
@@ -61,6 +81,16 @@ impl Drop for Keeper {
     }
 }
 
+fn fork(ledger: &Ledger, proxy: Process, held: &[RawFd]) -> io::Result<libc::pid_t> {
+    match sys::fork_apart()? {
+        Some(process) => Ok(process),
+        None => {
+            keep(ledger, proxy, held);
+            sys::exit_at_once(0)
+        }
+    }
+}
+
 /// The keeper's life.
 fn keep(ledger: &Ledger, proxy: Process, held: &[RawFd]) {
     if sys::become_keeper(held).is_err() {
@@ -69,23 +99,27 @@ fn keep(ledger: &Ledger, proxy: Process, held: &[RawFd]) {
     if !held.is_empty() {
         groups::leave(Path::new("/"));
     }
+    let mut held = held.iter();
+    let mut let_go = || {
+        for fd in held.by_ref() {
+            sys::unpin_buffers(*fd);
+            let _ = nix::unistd::close(*fd);
+        }
+    };
     // A signal comes when the parent dies; others may come too. If the parent died before that
     // was arranged, none comes, but it is not the parent any more.
     while parent_id() == proxy.pid {
-        let _ = sys::next_signal();
+        if let Ok((LET_GO, info)) = sys::next_signal()
+            && sys::sender(&info).cast_unsigned() == proxy.pid
+        {
+            let_go();
+        }
     }
     // The signal comes a moment before the process counts as dead.
     let start = Instant::now();
     while proxy.is_alive() && start.elapsed() < PATIENCE {
         thread::sleep(Duration::from_millis(1));
     }
-    let mut held = held.iter();
-    let let_go = || {
-        for fd in held.by_ref() {
-            sys::unpin_buffers(*fd);
-            let _ = nix::unistd::close(*fd);
-        }
-    };
     // Its own proxy's first; then those of others who have no keeper any more.
     let _ = ledger.lock().and_then(|locked| {
         locked.collect_kept(proxy, let_go)?;

@@ -73,7 +73,7 @@ impl Drop for Own {
 #[derive(Debug)]
 pub struct Lease {
     own: Arc<Own>,
-    keeper: Option<Keeper>,
+    keeper: Option<Arc<Keeper>>,
 }
 
 impl Lease {
@@ -90,10 +90,15 @@ impl Lease {
     /// thread may have been started, and all signals must be held back.
     pub fn guard(&mut self) {
         let proxy = self.own.now().proxy;
-        match Keeper::start(&self.own.ledger, proxy, &[]) {
-            Ok(keeper) => self.keeper = Some(keeper),
+        match Keeper::start(&self.own.ledger, proxy) {
+            Ok(keeper) => drop(self.keep(keeper)),
             Err(error) => tracing::info!("if this process is killed, `tacet reclaim` has to give back: {error}"),
         }
+    }
+
+    /// Has a keeper for as long as the entry is there.
+    pub(super) fn keep(&mut self, keeper: Keeper) -> Arc<Keeper> {
+        Arc::clone(self.keeper.insert(Arc::new(keeper)))
     }
 
     /// Notes the cell's process.

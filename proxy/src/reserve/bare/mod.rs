@@ -92,7 +92,8 @@ pub struct Bare {
     pagemap: Pagemap,
     pins: Arc<Pins>,
     memory: Option<Memory>,
-    keeper: Option<Keeper>,
+    /// Also the lease's. After `own`: it is to be there until that is struck.
+    keeper: Option<Arc<Keeper>>,
 }
 
 // SAFETY: the memory is mapped for as long as this lives, whoever looks at it; everything else
@@ -128,7 +129,7 @@ impl Bare {
             keeper: None,
         };
         // From here on there is something to give back: dropping does it.
-        let promised = bare.reserve_memory(root, wanted, band)?;
+        let promised = bare.reserve_memory(root, wanted, lease, band)?;
         bare.memory = Some(promised.fill(wanted.cores, &bare.pagemap)?);
         for core in &claimed.cores {
             cores::take_offline(root, core.cpu).map_err(Refused::from)?;
@@ -138,7 +139,13 @@ impl Bare {
 
     /// Makes the memory's file, starts the keeper, which holds it, and sees to it that there are
     /// pages for it.
-    fn reserve_memory(&mut self, root: &Path, wanted: &Wanted, band: &PrivateBand) -> Result<Promised, Error> {
+    fn reserve_memory(
+        &mut self,
+        root: &Path,
+        wanted: &Wanted,
+        lease: &mut Lease,
+        band: &PrivateBand,
+    ) -> Result<Promised, Error> {
         let own = Arc::clone(&self.own);
         let (locked, _) = own.ledger().lock_cleared()?;
         let (mount, path) = self.memory_path();
@@ -151,8 +158,8 @@ impl Bare {
         let pages = wanted.bytes / CHUNK;
         let store = Store::create(&path, pages, band)?;
         let held: Vec<i32> = store.fds().into_iter().chain([self.pins.fd()]).collect();
-        match Keeper::start(own.ledger(), own.entry().proxy, &held) {
-            Ok(keeper) => self.keeper = Some(keeper),
+        match Keeper::start_holding(own.ledger(), own.entry().proxy, &held, band) {
+            Ok(keeper) => self.keeper = Some(lease.keep(keeper)),
             Err(error) => tracing::warn!("if this process is killed, `tacet reclaim` has to give back: {error}"),
         }
         let keeper = self.keeper.as_ref().and_then(|keeper| keeper.process().ok());
@@ -272,7 +279,9 @@ impl Drop for Bare {
         self.stop_all();
         let own = Arc::clone(&self.own);
         let let_go = || {
-            self.keeper = None;
+            if let Some(keeper) = &self.keeper {
+                keeper.let_go();
+            }
             self.pins.unpin();
             if let Some(memory) = self.memory.take() {
                 memory.abandon();
