@@ -6,7 +6,7 @@
 
 use crate::process::{self, Process};
 use crate::{SETTLE_LIMIT, platform, poll_until};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigHandler, Signal, kill, killpg, signal};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use std::fmt;
@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, Once, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -82,6 +82,17 @@ pub struct Running {
     is_reaped: bool,
 }
 
+/// A shell without job control has what runs in its background ignore these, and programs inherit that.
+fn default_signals() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        for number in [Signal::SIGINT, Signal::SIGQUIT] {
+            // SAFETY: no handler is installed, the default action takes the place of none.
+            unsafe { signal(number, SigHandler::SigDfl) }.expect("a signal that has an action");
+        }
+    });
+}
+
 impl Running {
     /// Starts `command`; `input` goes to its standard input, which is `/dev/null` without.
     pub(crate) fn start(
@@ -98,6 +109,7 @@ impl Running {
         command.env("TACET_TEST_RUN", &value).process_group(0);
         command.stdin(if has_input { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        default_signals();
         let started = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{text}: {error}"));
         let pid = Pid::from_raw(child.id().cast_signed());

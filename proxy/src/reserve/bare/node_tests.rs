@@ -173,7 +173,8 @@ impl Taker {
         let stat = format!("/proc/{}/stat", self.child.id());
         let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("ours");
-        until("it is stopped", || fs::read_to_string(&stat).is_ok_and(|text| text.contains(") T ")));
+        let stands_still = |text: String| text.contains(") T ") || text.contains(") Z ");
+        until("it stands still", || fs::read_to_string(&stat).is_ok_and(stands_still));
         let process = self.process();
         self.child.kill().expect("ours");
         self.child.wait().expect("ours");
@@ -459,6 +460,27 @@ fn a_killed_taker_is_given_back_by_its_keeper() {
             cells.is_empty() || (waited_enough && !cells.iter().any(is_bare))
         });
         let _ = Ledger::open().expect("there").lock_cleared().expect("locked");
+        before.assert_same(&format!("round {round}, killed after {delay} ms"));
+    }
+}
+
+/// Launchers kill what does not end at once: also a proxy that is about to have given back everything.
+#[test]
+#[ignore = "takes cores from Linux: in scripts/node only"]
+fn a_taker_killed_while_it_gives_back_is_given_back_by_its_keeper() {
+    only_in_the_node();
+    let before = Machine::look();
+    let mut moment = moments();
+    for round in 0..12 {
+        let mut taker = Taker::start("--cores 2 --memory 64M", None);
+        taker.outcome().expect("taken");
+        drop(taker.child.stdin.take());
+        let delay = moment() % 1500;
+        thread::sleep(Duration::from_millis(delay));
+        taker.kill();
+        // Nobody else looks at the ledger.
+        until("the keeper gives back", || Machine::look().cells.is_empty());
+        let _ = Ledger::open().expect("there").lock().expect("locked");
         before.assert_same(&format!("round {round}, killed after {delay} ms"));
     }
 }
