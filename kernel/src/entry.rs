@@ -12,13 +12,15 @@ use crate::sched::core::{Core, pending};
 use crate::sched::signal::{self, FaultWords, SigInfo, number};
 use crate::sched::thread::{Thread, current, current_arc};
 use crate::sched::{process, stop, this_core, timer, yield_now};
-use crate::{forward, syscall};
+use crate::{forward, platform, syscall};
 
 /// Why a thread is in the kernel.
 #[derive(Debug, Clone, Copy)]
 pub enum Trap {
     /// A system call.
     Call,
+    /// A system call that came by a way that is slow, where the platform knows a better one.
+    SlowCall,
     /// A system call by the 32-bit entry (`int 0x80`).
     Call32,
     /// A fault of the program.
@@ -51,6 +53,12 @@ pub extern "C" fn trapped() -> ! {
     core.in_program.store(false, Ordering::Release);
     match thread.own.trap.get() {
         Trap::Call => syscall::dispatch(thread),
+        Trap::SlowCall => {
+            // SAFETY: the thread's own registers, within its own system call.
+            let frame = unsafe { *thread.frame() };
+            platform::get().learn_call(&frame);
+            syscall::dispatch(thread);
+        }
         Trap::Call32 => syscall::dispatch32(thread),
         Trap::Fault(fault) => faulted(core, fault),
         Trap::Interrupt(cause) => core.count(cause),

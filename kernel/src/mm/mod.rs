@@ -15,6 +15,7 @@
 
 mod advise;
 mod areas;
+mod code;
 mod copies;
 mod cut;
 mod fault;

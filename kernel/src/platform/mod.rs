@@ -13,6 +13,7 @@ use bitflags::bitflags;
 use shm_ipc::region::Region;
 
 use crate::abi::{Errno, SysResult};
+use crate::arch::TrapFrame;
 
 bitflags! {
     /// What the program may do with memory. The values are those of mmap(2).
@@ -200,6 +201,17 @@ pub trait Platform: Sync {
 
     /// The bases as the program has left them.
     fn segment_bases(&self) -> (u64, u64);
+
+    /// A system call has come with these registers by a way that is slow
+    /// ([`Trap::SlowCall`](crate::entry::Trap)). The platform may see to it that the next one from there
+    /// does not.
+    fn learn_call(&self, _frame: &TrapFrame) {}
+
+    /// The program may write to `range` from now on.
+    fn code_opened(&self, _range: Range<u64>) {}
+
+    /// The program has been replaced by another (execve(2)): what was learnt of its code is void.
+    fn forget_program(&self) {}
 
     /// Ends all cores. The control page says why.
     fn end(&self) -> !;

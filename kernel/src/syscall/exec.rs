@@ -212,6 +212,7 @@ fn replace(me: &Arc<Thread>, successor: Successor) -> u64 {
     signal::forget_handlers();
     posix_timer::delete_all();
     mm::space().unmap_all();
+    platform::get().forget_program();
     let started = exec::start(file, &boot::facts().info, &args, &env, &path, random);
     let became = Request::kernel(private::BECOME).run().result;
     signalfd::forget_closed();

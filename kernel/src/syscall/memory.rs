@@ -38,7 +38,12 @@ pub fn mmap(args: [u64; 6]) -> SysResult {
 /// mprotect(2).
 pub fn mprotect([addr, len, prot, ..]: [u64; 6]) -> SysResult {
     // Bits that do not exist are refused wherever they are.
-    mm::space().mprotect(addr, len, u32::try_from(prot).unwrap_or(u32::MAX))
+    let bits = u32::try_from(prot).unwrap_or(u32::MAX);
+    let result = mm::space().mprotect(addr, len, bits)?;
+    if bits & Prot::WRITE.bits() != 0 {
+        platform::get().code_opened(addr..addr.saturating_add(len).next_multiple_of(PAGE));
+    }
+    Ok(result)
 }
 
 /// munmap(2).

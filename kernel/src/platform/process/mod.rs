@@ -16,6 +16,7 @@
 pub mod fence;
 mod host;
 mod segments;
+mod sites;
 mod start;
 mod traps;
 mod vdso;
@@ -30,6 +31,7 @@ use spin::Once;
 
 use super::{Platform, Prot, Sharing, Vdso};
 use crate::abi::{Errno, SysResult};
+use crate::arch::TrapFrame;
 use crate::sched;
 use host::{MAP_PRIVATE, MAP_SHARED, nr};
 
@@ -266,11 +268,26 @@ impl Platform for Process {
     }
 
     fn set_segment_bases(&self, fs: u64, gs: u64) {
-        segments::set(self.fast_segments, fs, gs);
+        segments::set(self.fast_segments, fs, sites::gs_for(gs));
     }
 
     fn segment_bases(&self) -> (u64, u64) {
-        segments::get(self.fast_segments)
+        let (fs, gs) = segments::get(self.fast_segments);
+        (fs, sites::gs_seen(gs))
+    }
+
+    fn learn_call(&self, frame: &TrapFrame) {
+        sites::learn(self, frame);
+    }
+
+    fn code_opened(&self, range: Range<u64>) {
+        // A place is known by its end.
+        const LONGEST: u64 = 16;
+        sites::restore(range.start..range.end.saturating_add(LONGEST));
+    }
+
+    fn forget_program(&self) {
+        sites::forget();
     }
 
     fn end(&self) -> ! {

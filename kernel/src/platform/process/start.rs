@@ -10,7 +10,7 @@ use shm_ipc::boot::BootInfo;
 use shm_ipc::region::Region;
 
 use super::host::{self, nr};
-use super::{Process, fence, traps};
+use super::{PROCESS, Process, fence, sites, traps};
 use crate::abi::Errno;
 use crate::arch;
 use crate::boot::{self, Facts};
@@ -104,6 +104,7 @@ fn prepare(core: &'static Core) -> Result<(), Errno> {
     unsafe { host::call(nr::SCHED_SETAFFINITY, [0, bytes, mask.as_ptr() as u64, 0, 0, 0])? };
     traps::create_timer(core.index, tid)?;
     traps::prepare_core(core)?;
+    sites::prepare(core, PROCESS.get().is_some_and(|process| process.fast_segments));
     READY.fetch_add(1, Ordering::SeqCst);
     Ok(())
 }

@@ -14,7 +14,7 @@ use shm_ipc::control::Cause;
 use spin::Once;
 
 use super::host::{self, nr};
-use super::{INTERRUPT_SIGNAL, PROCESS, Process, TIMER_SIGNAL};
+use super::{INTERRUPT_SIGNAL, PROCESS, Process, TIMER_SIGNAL, sites};
 use crate::abi::Errno;
 use crate::arch::{self, TrapFrame};
 use crate::entry::{self, Fault, Trap};
@@ -195,6 +195,12 @@ extern "C" fn on_signal(signal: i32, info: *const [u8; 128], context: *mut HostU
     if !process.is_kernel(context.rip, context.rsp) {
         interrupt_program(core, signal as u8, info, context, fault);
     }
+    if signal == i32::from(number::TRAP)
+        && let Some(rip) = sites::stepped(context.rip, context.rcx)
+    {
+        context.rip = rip;
+        return;
+    }
     let (begin, end, again) = arch::return_window();
     if (begin..end).contains(&context.rip) {
         if let Some(fault) = fault {
@@ -261,7 +267,7 @@ fn interrupt_program(
         match fault {
             Some(fault) => Trap::Fault(fault),
             None if signal == number::SYS && si_code(info) == SYS_SECCOMP => {
-                if word(info, SI_ARCH) == AUDIT_ARCH_X86_64 { Trap::Call } else { Trap::Call32 }
+                if word(info, SI_ARCH) == AUDIT_ARCH_X86_64 { Trap::SlowCall } else { Trap::Call32 }
             }
             None => Trap::Interrupt(note(core, signal, info)),
         };

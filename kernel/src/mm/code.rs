@@ -1,0 +1,80 @@
+//! Code of the program, and code of the kernel's own beside it.
+
+use core::ops::Range;
+
+use shm_ipc::layout::PAGE;
+
+use super::regions::Kind;
+use super::space::AddressSpace;
+use crate::abi::Errno;
+use crate::platform::{Prot, Sharing};
+
+/// How far from the code that jumps to it code may lie: the reach of a 32-bit displacement, with room.
+const REACH: u64 = 1 << 30;
+
+impl AddressSpace {
+    /// Whether all of `range` is code of one private mapping of a file, which the program may not write.
+    #[must_use]
+    pub fn is_file_code(&self, range: Range<u64>) -> bool {
+        self.regions.find(range.start).is_some_and(|vma| {
+            range.end <= vma.end
+                && vma.prot == Prot::READ | Prot::EXEC
+                && matches!(vma.kind, Kind::File { sharing: Sharing::Private, .. })
+        })
+    }
+
+    /// Whether the program may write to all of `range`, of one mapping.
+    #[must_use]
+    pub fn is_writable(&self, range: Range<u64>) -> bool {
+        self.regions.find(range.start).is_some_and(|vma| range.end <= vma.end && vma.prot.contains(Prot::WRITE))
+    }
+
+    /// Maps a page of code at a place from which `near` can be reached and the other way round: below it
+    /// if possible, where no heap grows. Its content comes by [`AddressSpace::write_frames`].
+    ///
+    /// # Errors
+    /// `ENOMEM` when there is no room or no frame.
+    pub fn map_code(&mut self, near: u64) -> Result<u64, Errno> {
+        let low = near.saturating_sub(REACH).max(self.range.start);
+        let high = near.saturating_add(REACH).min(self.top());
+        let near = near.clamp(low, high);
+        let found = self.regions.gap(low..near, PAGE, PAGE, 0).or_else(|| self.regions.gap(near..high, PAGE, PAGE, 0));
+        let at = found.filter(|at| self.is_free(*at..at + PAGE)).ok_or(Errno::ENOMEM)?;
+        self.map_anon(at, PAGE, Prot::READ | Prot::EXEC, Kind::Anon { lazy: false })?;
+        Ok(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mm::tests::platform::USER;
+    use crate::mm::tests::{check_books, file, fresh};
+
+    #[test]
+    fn code_comes_close_below() {
+        let (mut space, platform) = fresh();
+        let at = USER.start + (64 << 20);
+        space.map_anon(at, PAGE, Prot::READ, Kind::Anon { lazy: false }).unwrap();
+        let first = space.map_code(at).unwrap();
+        assert_eq!(first, at - PAGE);
+        assert_eq!(space.map_code(at), Ok(at - 2 * PAGE));
+        space.write_frames(first, &[0xc3]).unwrap();
+        check_books(&space, platform);
+    }
+
+    #[test]
+    fn what_counts_as_code_of_a_file() {
+        let (mut space, _) = fresh();
+        let at = USER.start + (64 << 20);
+        let request = file(at, 2 * PAGE, crate::abi::linux::MAP_PRIVATE | crate::abi::linux::MAP_FIXED, 3, 0);
+        space.mmap(&request).unwrap();
+        assert!(!space.is_file_code(at..at + 7));
+        space.mprotect(at, PAGE, 5).unwrap();
+        assert!(space.is_file_code(at..at + 7));
+        assert!(!space.is_file_code(at + PAGE - 3..at + PAGE + 4));
+        assert!(!space.is_writable(at..at + 7));
+        space.mprotect(at, PAGE, 7).unwrap();
+        assert!(!space.is_file_code(at..at + 7) && space.is_writable(at..at + 7));
+    }
+}

@@ -1,0 +1,234 @@
+/* What a system call leaves alone: registers, flags, the stack below; from the same place many times, with
+ * signals and other threads between. */
+#define _GNU_SOURCE
+#include "show.h"
+#include <asm/prctl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+/* call_once(registers): a call from the two instructions that a C library makes it by, between a load and a
+ * store of all registers that Linux does not change. */
+struct registers {
+    uint64_t rbx, rbp, r12, r13, r14, r15, rdi, rsi, rdx, r8, r9, r10, result, rflags;
+    uint64_t red_zone[4];
+    double xmm[2];
+};
+void call_once(struct registers *registers);
+extern const unsigned char call_place[];
+__asm__(".text\n"
+        ".balign 16\n"
+        "call_once:\n"
+        "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
+        "mov %rdi, saved(%rip)\n"
+        "mov %rdi, %rax\n"
+        "mov (%rax), %rbx; mov 8(%rax), %rbp; mov 16(%rax), %r12; mov 24(%rax), %r13\n"
+        "mov 32(%rax), %r14; mov 40(%rax), %r15; mov 48(%rax), %rdi; mov 56(%rax), %rsi\n"
+        "mov 64(%rax), %rdx; mov 72(%rax), %r8; mov 80(%rax), %r9; mov 88(%rax), %r10\n"
+        "mov 112(%rax), %rcx; mov %rcx, -8(%rsp); mov 120(%rax), %rcx; mov %rcx, -64(%rsp)\n"
+        "mov 128(%rax), %rcx; mov %rcx, -120(%rsp); mov 136(%rax), %rcx; mov %rcx, -128(%rsp)\n"
+        "movsd 144(%rax), %xmm0; movsd 152(%rax), %xmm15\n"
+        "std\n"
+        ".balign 16\n"
+        "call_place:\n"
+        "mov $110, %eax\n" /* getppid */
+        "syscall\n"
+        "mov %rax, %r11\n"
+        "mov saved(%rip), %rax\n"
+        "mov %rbx, (%rax); mov %rbp, 8(%rax); mov %r12, 16(%rax); mov %r13, 24(%rax)\n"
+        "mov %r14, 32(%rax); mov %r15, 40(%rax); mov %rdi, 48(%rax); mov %rsi, 56(%rax)\n"
+        "mov %rdx, 64(%rax); mov %r8, 72(%rax); mov %r9, 80(%rax); mov %r10, 88(%rax); mov %r11, 96(%rax)\n"
+        "mov -8(%rsp), %rcx; mov %rcx, 112(%rax); mov -64(%rsp), %rcx; mov %rcx, 120(%rax)\n"
+        "mov -120(%rsp), %rcx; mov %rcx, 128(%rax); mov -128(%rsp), %rcx; mov %rcx, 136(%rax)\n"
+        "movsd %xmm0, 144(%rax); movsd %xmm15, 152(%rax)\n"
+        "pushfq; pop %rcx; cld; mov %rcx, 104(%rax)\n"
+        "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+        "ret\n"
+        ".section .tbss,\"awT\",@nobits\n"
+        ".data\n"
+        ".balign 8\n"
+        "saved: .quad 0\n"
+        ".text\n");
+
+static volatile sig_atomic_t signals;
+
+static void count(int signal) {
+    (void)signal;
+    signals++;
+}
+
+/* Calls with registers that differ each time; gives how often one came back changed. */
+static long changed(long rounds) {
+    const uint64_t direction = 1 << 10;
+    long wrong = 0;
+    uint64_t state = 88172645463325252;
+    for (long round = 0; round < rounds; round++) {
+        struct registers given, got;
+        uint64_t *word = (uint64_t *)&given;
+        for (size_t at = 0; at < sizeof given / 8; at++) {
+            state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+            word[at] = state;
+        }
+        given.xmm[0] = (double)round, given.xmm[1] = -(double)round;
+        got = given;
+        call_once(&got);
+        int same = got.result == (uint64_t)getppid() && got.rflags & direction;
+        got.result = given.result, got.rflags = given.rflags;
+        wrong += !same || memcmp(&got, &given, sizeof got) != 0;
+    }
+    return wrong;
+}
+
+static void run_registers(void) {
+    SHOW(changed(2000));
+}
+
+static void run_signals(void) {
+    signal(SIGALRM, count);
+    struct itimerval often = {{0, 500}, {0, 500}}, never = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &often, NULL);
+    long wrong = 0;
+    while (signals < 300) wrong += changed(200);
+    setitimer(ITIMER_REAL, &never, NULL);
+    SHOW(wrong);
+}
+
+static volatile int ended;
+
+static void *call_for_long(void *yields) {
+    long wrong = 0;
+    for (long round = 0; round < 30000; round++) {
+        if (yields) sched_yield();
+        wrong += syscall(SYS_gettid) <= 0;
+    }
+    __atomic_add_fetch(&ended, 1, __ATOMIC_SEQ_CST);
+    return (void *)wrong;
+}
+
+static void run_threads(void) {
+    signal(SIGALRM, count);
+    struct itimerval often = {{0, 2000}, {0, 2000}}, never = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &often, NULL);
+    pthread_t threads[6];
+    for (long at = 0; at < 6; at++) pthread_create(&threads[at], NULL, call_for_long, (void *)(at % 2));
+    long wrong = 0;
+    while (ended < 6) wrong += changed(100);
+    for (int at = 0; at < 6; at++) {
+        void *result;
+        pthread_join(threads[at], &result);
+        wrong += (long)result;
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    SHOW(wrong);
+}
+
+/* The base of gs is the program's. */
+static uint64_t words[2] = {11, 22};
+
+static uint64_t by_gs(void) {
+    uint64_t word;
+    __asm__ volatile("mov %%gs:8, %0" : "=r"(word));
+    return word;
+}
+
+static void *in_thread(void *out) {
+    uint64_t base = 1;
+    syscall(SYS_arch_prctl, ARCH_GET_GS, &base);
+    *(uint64_t *)out = base == (uint64_t)words;
+    return NULL;
+}
+
+static void run_gs(void) {
+    uint64_t base = 1, inherited = 0;
+    SHOW(changed(10));
+    SHOW(syscall(SYS_arch_prctl, ARCH_GET_GS, &base));
+    SHOW((long)base);
+    SHOW(syscall(SYS_arch_prctl, ARCH_SET_GS, words));
+    SHOW(changed(1000));
+    SHOW(by_gs() == 22);
+    pthread_t thread;
+    pthread_create(&thread, NULL, in_thread, &inherited);
+    pthread_join(thread, NULL);
+    SHOW(inherited == 1);
+    SHOW(by_gs() == 22);
+    SHOW(syscall(SYS_arch_prctl, ARCH_SET_GS, 0));
+    SHOW(syscall(SYS_arch_prctl, ARCH_GET_GS, &base));
+    SHOW((long)base);
+    SHOW(changed(1000));
+}
+
+/* Another library where the code was, and calls from it. */
+static void run_replaced(void) {
+    unsigned char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    static const unsigned char getpid_code[] = {0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0xc3};
+    static const unsigned char getppid_code[] = {0xb8, 110, 0, 0, 0, 0x0f, 0x05, 0xc3};
+    char path[] = "code-XXXXXX";
+    int code = mkstemp(path);
+    SHOW(code < 0);
+    for (int round = 0; round < 6; round++) {
+        pwrite(code, round % 2 ? getpid_code : getppid_code, sizeof getpid_code, 0);
+        ftruncate(code, 4096);
+        long (*call)(void) = mmap(page, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, code, 0);
+        long expected = round % 2 ? getpid() : getppid();
+        SHOW(call() == expected && call() == expected && call() == expected);
+        munmap(page, 4096);
+    }
+    unlink(path);
+    close(code);
+}
+
+/* What was written into code of the program's own is what it said. */
+static void run_written(void) {
+    unsigned char *code = (unsigned char *)((uintptr_t)call_place & -4096);
+    SHOW(changed(10));
+    SHOW(mprotect(code, 8192, PROT_READ | PROT_WRITE | PROT_EXEC));
+    unsigned char *place = (unsigned char *)call_place;
+    SHOW(place[0] == 0xb8 && place[1] == 110);
+    __asm__ volatile("" : "+r"(place));
+    place[1] = 39; /* getpid */
+    struct registers registers = {0};
+    call_once(&registers);
+    SHOW(registers.result == (uint64_t)getpid());
+    call_once(&registers);
+    SHOW(registers.result == (uint64_t)getpid());
+    SHOW(mprotect(code, 8192, PROT_READ | PROT_EXEC));
+    call_once(&registers);
+    call_once(&registers);
+    SHOW(registers.result == (uint64_t)getpid());
+}
+
+/* A program that steps through its own calls. */
+static volatile long steps;
+
+static void step(int signal) {
+    (void)signal;
+    steps++;
+}
+
+static void run_stepped(void) {
+    signal(SIGTRAP, step);
+    SHOW(changed(10));
+    for (int round = 0; round < 3; round++) {
+        long result;
+        struct registers registers = {0};
+        __asm__ volatile("pushfq; orl $0x100, (%%rsp); popfq" ::: "memory", "cc");
+        call_once(&registers);
+        result = registers.result;
+        __asm__ volatile("pushfq; andl $~0x100, (%%rsp); popfq" ::: "memory", "cc");
+        SHOW(result == getppid());
+        SHOW(steps > 40);
+        steps = 0;
+    }
+    SHOW(changed(10));
+}
+
+int main(int argc, char **argv) {
+    const struct section sections[] = {
+        {"registers", run_registers}, {"signals", run_signals}, {"threads", run_threads}, {"gs", run_gs},
+        {"replaced", run_replaced},   {"written", run_written}, {"stepped", run_stepped}, {0},
+    };
+    return run_section(argc, argv, sections);
+}
