@@ -4,7 +4,7 @@
 //! ranks when one has failed: an everyday event. So a second process, which does nothing else,
 //! sleeps until the proxy is gone, then does what `tacet reclaim` does. It holds nothing of the
 //! program's: no descriptors, no terminal, no working directory. When the proxy ends in order,
-//! it ends the keeper first.
+//! it ends the keeper, last of all.
 //!
 //! Where the keeper is killed too (a job's control group, say), the next `tacet` on the node is
 //! the one who gives back.
@@ -16,11 +16,14 @@
 //! come to the end: so the keeper stays until the ledger's entry is gone.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::parent_id;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::bare::groups;
 use super::ledger::Ledger;
@@ -60,12 +63,20 @@ impl Keeper {
         Ok(Keeper { process, holds: Some(holds) })
     }
 
-    /// Has it let go of what it holds, and waits for that.
+    /// Has it let go of what it holds, and waits for that. One that does not answer is ended: somebody has
+    /// stopped it.
     pub fn let_go(&self) {
         let Some(holds) = &self.holds else { return };
         sys::send(self.process, LET_GO);
-        // There is nothing to be read but the end.
-        while nix::unistd::read(holds, &mut [0]) == Err(nix::errno::Errno::EINTR) {}
+        let mut ends = [PollFd::new(holds.as_fd(), PollFlags::empty())];
+        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        loop {
+            match poll(&mut ends, patience) {
+                Err(Errno::EINTR) => {}
+                Ok(0) => break sys::kill(self.process),
+                _ => break,
+            }
+        }
     }
 
     /// Its process.
