@@ -37,6 +37,16 @@ fn ring(band: &PrivateBand) -> Result<IoUring, Refused> {
     unsafe { IoUring::from_fd(fd, ring.params().clone()) }.map_err(unusable)
 }
 
+/// Unpins all that is registered with a ring: at once, and not when Linux has the time to.
+fn unregister(ring: &IoUring, what: &str) {
+    match ring.submitter().unregister_buffers() {
+        // There is nothing: the keeper, which has copies of the rings, was first.
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {}
+        Err(error) => tracing::warn!("cannot unpin {what}: {error}"),
+        Ok(()) => {}
+    }
+}
+
 fn buffer(at: u64, len: u64) -> libc::iovec {
     libc::iovec { iov_base: std::ptr::without_provenance_mut(at as usize), iov_len: len as usize }
 }
@@ -74,16 +84,9 @@ impl MemoryPins {
         Ok(())
     }
 
-    /// Unpins them: at once, and not when Linux has the time to.
+    /// Unpins them.
     pub fn unpin(&self) {
-        for ring in &self.0 {
-            match ring.submitter().unregister_buffers() {
-                // There are none.
-                Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {}
-                Err(error) => tracing::warn!("cannot unpin the cell's memory: {error}"),
-                Ok(()) => {}
-            }
-        }
+        self.0.iter().for_each(|ring| unregister(ring, "the cell's memory"));
     }
 }
 
@@ -143,13 +146,11 @@ impl Pins {
         Ok(pinned)
     }
 
-    /// Unpins all there is, at once.
+    /// Unpins all there is.
     pub fn unpin(&self) {
         let slots = &mut *self.slots();
         slots.free.clear();
-        if let Err(error) = slots.ring.submitter().unregister_buffers() {
-            tracing::warn!("cannot unpin shared memory: {error}");
-        }
+        unregister(&slots.ring, "shared memory");
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {

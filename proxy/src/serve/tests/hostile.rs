@@ -48,8 +48,11 @@ fn calls_that_are_not_the_proxys() {
 #[test]
 fn numbers_in_place_of_buffers() {
     let mut kernel = Kernel::new();
-    // Calls that would do harm to the test itself, wait, or want a process.
+    // Calls that would do harm to the test itself, wait, or want a process; and, where root runs it, those
+    // that would do harm to the machine: with nothing to be read its name becomes empty.
     let skip = [libc::SYS_pause, libc::SYS_sync, libc::SYS_setsid, libc::SYS_setpgid, libc::SYS_umask];
+    let names = [libc::SYS_sethostname, libc::SYS_setdomainname];
+    let skip = [&skip[..], &names].concat();
     let address = kernel.region.bytes(0, 0).expect("the start") as u64;
     for row in CALLS.iter().filter(|row| row.handling == Handling::Forwarded && !skip.contains(&row.nr.into())) {
         let mut parts = vec![int(-1); row.args.len()];
