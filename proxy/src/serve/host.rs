@@ -285,18 +285,20 @@ impl Ethtool {
     }
 }
 
-/// Sleeps while `word` holds `expected`, until [`wake`]. Shared: the other side is another process.
-pub fn sleep_on(word: &AtomicU32, expected: u32) {
+/// Sleeps while `word` holds `expected`, until [`wake`] or for so many seconds. Shared: the other side is
+/// another process.
+pub fn sleep_on(word: &AtomicU32, expected: u32, seconds: i64) {
     let at = word.as_ptr().cast::<u8>().cast_const();
+    let timeout = [seconds.to_ne_bytes(), [0; 8]].concat();
     let args = [
         Arg::pointer(at),
         Arg::number(libc::FUTEX_WAIT as u64),
         Arg::number(u64::from(expected)),
-        Arg::null(),
+        Arg::input(&timeout),
         Arg::null(),
         Arg::null(),
     ];
-    // EAGAIN (the word has changed) and EINTR make the caller look again, as a wake-up does.
+    // EAGAIN (the word has changed), ETIMEDOUT and EINTR make the caller look again, as a wake-up does.
     let _ = call(libc::SYS_futex as u32, &args);
 }
 

@@ -376,6 +376,10 @@ fn spun_enough(spin: Duration, since: &mut Option<Instant>, looks: u32) -> bool 
     }
 }
 
+/// Seconds until the proxy looks at the rings though nobody has rung: somebody may have written over the
+/// bell, and then no wake-up comes.
+const LONGEST_SLEEP: i64 = 1;
+
 /// Sleeps until the kernel rings, unless something has come meanwhile.
 fn sleep(service: &Service, baton: &mut Baton) -> Result<(), Fault> {
     let bell = &service.control.proxy_bell;
@@ -383,7 +387,7 @@ fn sleep(service: &Service, baton: &mut Baton) -> Result<(), Fault> {
     let result = match baton.any_waiting() {
         Ok(waiting) => {
             if !waiting && !service.stopped.load(Ordering::SeqCst) {
-                host::sleep_on(bell.futex(), Attention::Asleep as u32);
+                host::sleep_on(bell.futex(), Attention::Asleep as u32, LONGEST_SLEEP);
             }
             Ok(())
         }
