@@ -203,7 +203,8 @@ impl Cell {
         inherited::close_what_was_closed();
         let cell = partition::start(&prepared.start(plan, layout, &cores), &taken)?;
         lease.set_reach(cell.reach).map_err(reserve::Error::from)?;
-        let kernel = Kernel::Bare(cell, Arc::new(Held::new(taken)));
+        let user_end = cell.user_end;
+        let kernel = Kernel::Bare(cell, Arc::new(Held::new(taken, user_end)));
         Ok((Cell::of(prepared, kernel, layout, plan, started, machine), lease))
     }
 

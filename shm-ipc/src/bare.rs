@@ -20,9 +20,6 @@ pub const WINDOW: u64 = 0xffff_8000_0000_0000;
 pub const IMAGE: u64 = 0xffff_ffff_8000_0000;
 /// Where the kernel sees the local APIC's registers, where they are memory.
 pub const APIC: u64 = 0xffff_ffff_c000_0000;
-/// End of the program's addresses. The proxy keeps the mappings that it makes for the program at
-/// the program's own addresses, and has nothing of its own below this but in [`PROXY`].
-pub const USER_END: u64 = 0x6000_0000_0000;
 /// Where Linux puts the proxy's image and heap, wherever in it (`ELF_ET_DYN_BASE` and 28 random
 /// bits of pages): nothing of Linux can be mapped for the program there.
 pub const PROXY: core::ops::Range<u64> = 0x5500_0000_0000..0x5700_0000_0000;

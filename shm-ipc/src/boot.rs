@@ -71,6 +71,9 @@ pub struct BootInfo {
     pub pool_fd: u64,
     /// Bytes of the frames, all kinds together, that may be in use at once; `u64::MAX` for all.
     pub frames_limit: u64,
+    /// End of the program's addresses. From here on are the kernel (`process`), or mappings of the proxy's
+    /// own, which has those that it makes for the program at the program's addresses (`partition`).
+    pub user_end: u64,
 }
 
 /// In [`BootInfo::flags`]: ask the host for transparent large pages.
@@ -140,7 +143,8 @@ const _: () = {
     assert!(offset_of!(BootInfo, pool) == 312);
     assert!(offset_of!(BootInfo, pool_fd) == 328);
     assert!(offset_of!(BootInfo, frames_limit) == 336);
-    assert!(size_of::<BootInfo>() == 344 && align_of::<BootInfo>() == 8);
+    assert!(offset_of!(BootInfo, user_end) == 344);
+    assert!(size_of::<BootInfo>() == 352 && align_of::<BootInfo>() == 8);
 };
 
 #[cfg(all(test, not(loom)))]

@@ -110,6 +110,32 @@ static void section_fixed(void) {
     CHECK((uintptr_t)mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0) < 1ul << 32);
 }
 
+/* Programs that want an address to be the same in several processes take one at random. Of all that they can
+ * have nearly every one is free. */
+static void section_anywhere(void) {
+    const int rounds = 4096;
+    int file = memfd_create("memory", 0), refused[2] = {0}, wrong = 0;
+    ftruncate(file, 4096);
+    uint64_t state = 88172645463325252;
+    for (int round = 0; round < rounds; round++) {
+        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+        char *at = (char *)(state % (UINT64_C(1) << 47) / 4096 * 4096), *got;
+        if (at < (char *)0x100000) continue;
+        int shared = round % 2, flags = shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+        got = mmap(at, 4096, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, shared ? file : -1, 0);
+        if (got == MAP_FAILED) {
+            refused[shared]++;
+            continue;
+        }
+        *got = (char)round;
+        wrong += got != at || *got != (char)round;
+        munmap(got, 4096);
+    }
+    SHOW(wrong);
+    CHECK(refused[0] < rounds / 2 * 4 / 100);
+    CHECK(refused[1] < rounds / 2 * 6 / 100);
+}
+
 static void section_file_private(void) {
     int fd = pattern_file("private", 2 * PAGE + 100);
     char *memory = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
@@ -376,7 +402,7 @@ static void section_errors(void) {
 
 int main(int argc, char **argv) {
     static const struct section sections[] = {
-        {"brk", section_brk}, {"anonymous", section_anonymous}, {"fixed", section_fixed},
+        {"brk", section_brk}, {"anonymous", section_anonymous}, {"fixed", section_fixed}, {"anywhere", section_anywhere},
         {"file_private", section_file_private}, {"file_shared", section_file_shared},
         {"file_shrunk", section_file_shrunk},
         {"protect", section_protect}, {"remap", section_remap}, {"advise", section_advise},

@@ -108,6 +108,7 @@ fn boot_info(plan: &Plan<'_>, strings_len: u64) -> io::Result<BootInfo> {
         spin_ns: u64::try_from(plan.spin.as_nanos()).unwrap_or(u64::MAX),
         image: [0; 2],
         window: 0,
+        user_end: 0,
         ignored_signals: plan.ignored_signals,
         blocked_signals: plan.blocked_signals,
         keep: [0; 2],

@@ -4,6 +4,7 @@ mod clock;
 pub mod image;
 pub mod info;
 pub mod partition;
+mod places;
 pub mod process;
 mod tables;
 mod trampoline;

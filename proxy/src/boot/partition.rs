@@ -21,6 +21,7 @@ use zerocopy::IntoBytes;
 use super::clock::Publisher;
 use super::image::{self, Loaded};
 use super::info::{self, Plan};
+use super::places;
 use super::tables::{self, Size, Tables, Use};
 use super::trampoline::{self, Destination};
 use crate::error::Error;
@@ -110,6 +111,8 @@ pub struct Started {
     pub region: Region,
     /// Where other proxies find the program's memory.
     pub reach: Reach,
+    /// End of the program's addresses.
+    pub user_end: u64,
     /// Keeps the clocks going.
     _clock: Publisher,
 }
@@ -145,7 +148,8 @@ pub fn start(plan: &Plan<'_>, taken: &Bare) -> Result<Started, Error> {
     let root = make_tables(&region, &parts, taken)?;
     let clock: &'static ClockPage = region.get(parts.clock).ok_or_else(outside)?;
     let publisher = Publisher::start(clock).map_err(StartError::from)?;
-    describe(plan, &region, &parts, taken, root).map_err(StartError::from)?;
+    let user_end = places::end().map_err(StartError::from)?;
+    describe(plan, &region, &parts, taken, root, user_end).map_err(StartError::from)?;
     start_cores(plan, &region, &parts, taken, &loaded, root)?;
     let frames = parts.layout.program_frames();
     let reach = Reach {
@@ -154,7 +158,7 @@ pub fn start(plan: &Plan<'_>, taken: &Bare) -> Result<Started, Error> {
         description: parts.description,
         frames: [frames.start, frames.end],
     };
-    Ok(Started { region, reach, _clock: publisher })
+    Ok(Started { region, reach, user_end, _clock: publisher })
 }
 
 fn outside() -> StartError {
@@ -213,7 +217,14 @@ fn make_tables(region: &Region, parts: &Parts, taken: &Bare) -> Result<Root, Sta
     Ok(Root { offset: parts.tables[0], physical: tables.address(root), used: tables.used() as u64 * PAGE })
 }
 
-fn describe(plan: &Plan<'_>, region: &Region, parts: &Parts, taken: &Bare, root: Root) -> io::Result<()> {
+fn describe(
+    plan: &Plan<'_>,
+    region: &Region,
+    parts: &Parts,
+    taken: &Bare,
+    root: Root,
+    user_end: u64,
+) -> io::Result<()> {
     let runs: Vec<Run> = bare::runs_of(taken.chunks().iter().copied(), LARGE_PAGE).collect();
     let ids: Vec<u64> = taken.apic_ids().iter().map(|id| u64::from(*id)).collect();
     // Behind the tables that starting the cores will still make.
@@ -241,6 +252,7 @@ fn describe(plan: &Plan<'_>, region: &Region, parts: &Parts, taken: &Bare, root:
         info.pid = u64::from(std::process::id());
         info.image = [IMAGE, parts.image[1]];
         info.window = WINDOW;
+        info.user_end = user_end;
         info.bare = parts.description;
     })
 }

@@ -15,13 +15,28 @@ use shm_ipc::region::Region;
 
 use super::image::{self, Loaded};
 use super::info::{self, Plan};
+use super::places::{self, UNIT};
 use super::vdso;
 use crate::reserve::memory::CellMemory;
 
-/// Where the kernel image lies in the child.
-const IMAGE: u64 = 0x6000_0000_0000;
-/// Where the cell's memory lies, in the child and in the proxy.
-const WINDOW: u64 = 0x6100_0000_0000;
+/// Where things lie in the child.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    /// The kernel image.
+    image: u64,
+    /// The cell's memory; there in the proxy too.
+    window: u64,
+}
+
+impl Places {
+    /// Above the program's addresses, for `len` bytes of memory.
+    fn choose(len: u64) -> io::Result<Self> {
+        let too_large = || io::Error::other("the cell's memory is larger than the address space");
+        let window = places::end()?.checked_sub(len).ok_or_else(too_large)? / UNIT * UNIT;
+        let image = window.checked_sub(UNIT).ok_or_else(too_large)?;
+        Ok(Places { image, window })
+    }
+}
 
 /// A cell that has been started.
 #[derive(Debug)]
@@ -39,15 +54,17 @@ pub struct Child {
 /// # Errors
 /// Those of mapping and cloning.
 pub fn start(plan: &Plan<'_>, memory: &CellMemory, limit: u64, large_pages: bool) -> io::Result<Child> {
-    let region = map_window(plan, memory)?;
-    let loaded = image::load(image::PROCESS, IMAGE)?;
+    let places = Places::choose(plan.layout.end)?;
+    let region = map_window(plan, memory, places.window)?;
+    let loaded = image::load(image::PROCESS, places.image)?;
     let vdso = vdso::find();
     info::describe(plan, &region, |info| {
         info.vdso = vdso.base;
         info.vdso_clock = vdso.clock;
         info.keep = [vdso.keep.start, vdso.keep.end - vdso.keep.start];
         info.image = [loaded.base, loaded.len];
-        info.window = WINDOW;
+        info.window = places.window;
+        info.user_end = places.image;
         info.memory_fd = memory.as_fd().as_raw_fd() as u64;
         if let Some(pool) = memory.pool() {
             info.pool = [plan.layout.end - pool.bytes, pool.bytes];
@@ -65,20 +82,20 @@ pub fn start(plan: &Plan<'_>, memory: &CellMemory, limit: u64, large_pages: bool
     };
     match pid {
         -1 => Err(io::Error::last_os_error()),
-        0 => become_cell(&region, &loaded, plan.layout, &name),
+        0 => become_cell(&region, places.window, &loaded, plan.layout, &name),
         pid => {
             // SAFETY: the image was only there to be inherited; nothing refers to it here.
-            unsafe { libc::munmap(ptr::without_provenance_mut(IMAGE as usize), loaded.len as usize) };
+            unsafe { libc::munmap(ptr::without_provenance_mut(loaded.base as usize), loaded.len as usize) };
             Ok(Child { pid: pid as libc::pid_t, region })
         }
     }
 }
 
 /// Maps the memory, and what comes from the pool over its end.
-fn map_window(plan: &Plan<'_>, memory: &CellMemory) -> io::Result<Region> {
+fn map_window(plan: &Plan<'_>, memory: &CellMemory, window: u64) -> io::Result<Region> {
     let len = plan.layout.end;
     let map = |offset: u64, len: u64, fd: BorrowedFd<'_>, flags: i32| {
-        let at = ptr::without_provenance_mut((WINDOW + offset) as usize);
+        let at = ptr::without_provenance_mut((window + offset) as usize);
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping that replaces nothing, or a part of the one made before it.
         let base = unsafe { libc::mmap(at, len as usize, protection, libc::MAP_SHARED | flags, fd.as_raw_fd(), 0) };
@@ -100,7 +117,7 @@ fn short_name(path: &CString) -> CString {
 }
 
 /// The child's part: ends in the kernel. Only system calls from here on.
-fn become_cell(region: &Region, loaded: &Loaded, layout: Layout, name: &CString) -> ! {
+fn become_cell(region: &Region, window: u64, loaded: &Loaded, layout: Layout, name: &CString) -> ! {
     const RSEQ_SIGNATURE: u32 = 0x5305_3053;
     const RSEQ_UNREGISTER: i32 = 1;
     let all_signals = u64::MAX;
@@ -119,7 +136,7 @@ fn become_cell(region: &Region, loaded: &Loaded, layout: Layout, name: &CString)
             libc::_exit(125);
         }
         let entry: extern "C" fn(u64, u64) -> ! = std::mem::transmute(loaded.entry as usize);
-        entry(WINDOW, region.len())
+        entry(window, region.len())
     }
 }
 

@@ -12,13 +12,14 @@ pub struct Held {
     bare: RwLock<Option<Bare>>,
     /// Whether cores that sleep are woken by an interrupt.
     wakes: bool,
+    user_end: u64,
 }
 
 impl Held {
-    /// Holds `bare`.
-    pub fn new(bare: Bare) -> Self {
+    /// Holds `bare`, whose program's addresses end at `user_end`.
+    pub fn new(bare: Bare, user_end: u64) -> Self {
         let wakes = bare.apic_mode() == ApicMode::X2;
-        Held { bare: RwLock::new(Some(bare)), wakes }
+        Held { bare: RwLock::new(Some(bare)), wakes, user_end }
     }
 
     fn lock(&self) -> RwLockReadGuard<'_, Option<Bare>> {
@@ -28,6 +29,11 @@ impl Held {
     /// Whether cores that sleep are woken by an interrupt. If not, they look by themselves.
     pub fn wakes(&self) -> bool {
         self.wakes
+    }
+
+    /// End of the program's addresses. This process may have mappings of its own from there on.
+    pub fn user_end(&self) -> u64 {
+        self.user_end
     }
 
     /// Interrupts a core of the cell, whose block says why.

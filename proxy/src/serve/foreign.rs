@@ -7,7 +7,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shm_ipc::bare::{PROXY, USER_END};
+use shm_ipc::bare::PROXY;
 use shm_ipc::calls::private;
 
 use super::bare::Held;
@@ -27,8 +27,10 @@ struct Part {
     first: u64,
     /// Bytes that the file has from there on, in whole pages: as far as the mapping may grow.
     reach: u64,
-    pinned: Arc<Pinned>,
-    _attached: Option<Arc<Attached>>,
+    /// None where the file has nothing.
+    pinned: Option<Arc<Pinned>>,
+    /// Kept for as long as the mapping.
+    attached: Option<Arc<Attached>>,
 }
 
 /// A segment that this process has attached besides, so that Linux counts the attachment.
@@ -50,8 +52,18 @@ impl Mappings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what lies in the range.
-    fn remove(&self, start: u64, end: u64) {
+    /// Unmaps and forgets what lies in the range. There may be mappings of this process's own in there, too.
+    fn remove(&self, start: u64, end: u64) -> Result<(), Errno> {
+        for part in self.lock().iter().filter(|part| part.start < end && start < part.end) {
+            let (from, to) = (part.start.max(start), part.end.min(end));
+            host::numbers(libc::SYS_munmap, &[from as i64, (to - from) as i64])?;
+        }
+        self.forget(start, end);
+        Ok(())
+    }
+
+    /// Forgets what was in the range.
+    fn forget(&self, start: u64, end: u64) {
         let mut parts = self.lock();
         let cut = |part: Part| {
             let before = Part { end: part.end.min(start), ..part.clone() };
@@ -61,18 +73,18 @@ impl Mappings {
         *parts = std::mem::take(&mut *parts).into_iter().flat_map(cut).collect();
     }
 
-    /// How far the file reaches behind `at`, the start of a mapping or of a part of it.
-    fn reach(&self, at: u64) -> u64 {
+    /// How far the file reaches behind `at`, the start of a mapping or of a part of it; and what keeps it.
+    fn behind(&self, at: u64) -> (u64, Option<Arc<Attached>>) {
         let parts = self.lock();
         let part = parts.iter().find(|part| (part.start..part.end).contains(&at));
-        part.map_or(0, |part| part.reach.saturating_sub(at - part.first))
+        part.map_or((0, None), |part| (part.reach.saturating_sub(at - part.first), part.attached.clone()))
     }
 
     /// Physical address of the page at `at`; 0 when there is none.
     fn physical(&self, at: u64) -> u64 {
         let parts = self.lock();
         let part = parts.iter().find(|part| (part.start..part.end).contains(&at));
-        let page = |part: &Part| part.pinned.physical().get(((at - part.first) / PAGE) as usize).copied();
+        let page = |part: &Part| part.pinned.as_ref()?.physical().get(((at - part.first) / PAGE) as usize).copied();
         part.and_then(page).unwrap_or(0)
     }
 }
@@ -83,20 +95,21 @@ pub fn execute(call: &mut Call<'_, '_>) -> Option<Outcome> {
     Some(match call.nr {
         private::FOREIGN_MAP => map(call, &held),
         private::FOREIGN_PAGES => pages(call),
-        private::FOREIGN_UNMAP => unmap(call),
+        private::FOREIGN_UNMAP => unmap(call, &held),
         private::FOREIGN_MOVE => remap(call, &held),
-        private::FOREIGN_SYNC => sync(call),
-        private::FOREIGN_FUTEX => futex(call),
+        private::FOREIGN_SYNC => sync(call, &held),
+        private::FOREIGN_FUTEX => futex(call, &held),
         private::HOST_CLOCK => clock(call),
         _ => return copies::execute(call),
     })
 }
 
 /// The range in arguments `index` and `index + 1`, of the program's addresses.
-fn range(call: &Call<'_, '_>, index: usize) -> Option<(u64, u64)> {
+fn range(call: &Call<'_, '_>, held: &Held, index: usize) -> Option<(u64, u64)> {
     let (at, len) = (call.word(index), call.word(index + 1));
     let end = at.checked_add(len)?;
-    let is_good = at.is_multiple_of(PAGE) && len.is_multiple_of(PAGE) && len > 0 && at >= PAGE && end <= USER_END;
+    let is_good =
+        at.is_multiple_of(PAGE) && len.is_multiple_of(PAGE) && len > 0 && at >= PAGE && end <= held.user_end();
     let is_ours = at < PROXY.end && PROXY.start < end;
     (is_good && !is_ours).then_some((at, len))
 }
@@ -108,7 +121,8 @@ fn there(fd: i32, offset: u64) -> u64 {
 }
 
 fn map(call: &mut Call<'_, '_>, held: &Held) -> Outcome {
-    let (at, len) = range(call, 2).ok_or(Errno(libc::EINVAL))?;
+    let (at, len) = range(call, held, 2).ok_or(Errno(libc::EINVAL))?;
+    call.service.mappings.remove(at, at + len)?;
     let is_segment = call.word(4) == 1;
     let (reach, attached) =
         if is_segment { (len, Some(Arc::new(attach(call, at, len)?))) } else { (map_file(call, at, len)?, None) };
@@ -120,11 +134,9 @@ fn map(call: &mut Call<'_, '_>, held: &Held) -> Outcome {
         refuse(call, is_segment);
         Errno(libc::ENODEV)
     })?;
-    call.service.mappings.remove(at, at + len);
-    if let Some(pinned) = pinned {
-        let part = Part { start: at, end: at + len, first: at, reach, pinned: Arc::new(pinned), _attached: attached };
-        call.service.mappings.lock().push(part);
-    }
+    let pinned = pinned.map(Arc::new);
+    let part = Part { start: at, end: at + len, first: at, reach, pinned, attached };
+    call.service.mappings.lock().push(part);
     call.extra = bytes;
     Ok(0)
 }
@@ -165,11 +177,19 @@ fn map_file(call: &Call<'_, '_>, at: u64, len: u64) -> Result<u64, Errno> {
     mapped.map(|()| bytes)
 }
 
-/// Maps a file at the program's address, for reading and writing.
+/// Maps a file at the program's address, for reading and writing. EEXIST where this process has something
+/// of its own: where the stack is unlimited, Linux puts that in the middle of the program's addresses.
 fn map_shared(at: u64, len: u64, fd: i64, offset: u64) -> Result<(), Errno> {
     let protection = i64::from(libc::PROT_READ | libc::PROT_WRITE);
-    let flags = i64::from(libc::MAP_SHARED | libc::MAP_FIXED);
+    let flags = i64::from(libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE);
     host::numbers(libc::SYS_mmap, &[at as i64, len as i64, protection, flags, fd, offset as i64]).map(|_| ())
+}
+
+/// Takes a free place in the program's addresses.
+fn claim(at: u64, len: u64) -> Result<(), Errno> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    let (protection, flags) = (i64::from(libc::PROT_NONE), i64::from(flags));
+    host::numbers(libc::SYS_mmap, &[at as i64, len as i64, protection, flags, -1, 0]).map(|_| ())
 }
 
 /// A file, open for reading and writing, among the proxy's own descriptors.
@@ -205,36 +225,47 @@ fn pages(call: &Call<'_, '_>) -> Outcome {
     Ok(0)
 }
 
-fn unmap(call: &Call<'_, '_>) -> Outcome {
-    let (at, len) = range(call, 0).ok_or(Errno(libc::EINVAL))?;
-    call.service.mappings.remove(at, at + len);
-    host::numbers(libc::SYS_munmap, &[at as i64, len as i64])
+fn unmap(call: &Call<'_, '_>, held: &Held) -> Outcome {
+    let (at, len) = range(call, held, 0).ok_or(Errno(libc::EINVAL))?;
+    call.service.mappings.remove(at, at + len)?;
+    Ok(0)
 }
 
-fn sync(call: &Call<'_, '_>) -> Outcome {
-    let (at, len) = range(call, 0).ok_or(Errno(libc::EINVAL))?;
+fn sync(call: &Call<'_, '_>, held: &Held) -> Outcome {
+    let (at, len) = range(call, held, 0).ok_or(Errno(libc::EINVAL))?;
     host::numbers(libc::SYS_msync, &[at as i64, len as i64, call.word(2) as i64])
 }
 
 fn remap(call: &mut Call<'_, '_>, held: &Held) -> Outcome {
-    let (from, old) = range(call, 0).ok_or(Errno(libc::EINVAL))?;
-    let (to, new) = range(call, 2).ok_or(Errno(libc::EINVAL))?;
-    let flags = if from == to { 0 } else { libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED };
-    host::numbers(libc::SYS_mremap, &[from as i64, old as i64, new as i64, i64::from(flags), to as i64])?;
-    let reach = call.service.mappings.reach(from);
-    call.service.mappings.remove(from, from + old);
-    call.service.mappings.remove(to, to + new);
+    let (from, old) = range(call, held, 0).ok_or(Errno(libc::EINVAL))?;
+    let (to, new) = range(call, held, 2).ok_or(Errno(libc::EINVAL))?;
+    let mappings = &call.service.mappings;
+    let (reach, attached) = mappings.behind(from);
+    let is_moved = from != to;
+    if is_moved {
+        mappings.remove(to, to + new)?;
+        claim(to, new)?;
+    }
+    let flags = if is_moved { libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED } else { 0 };
+    let moved = host::numbers(libc::SYS_mremap, &[from as i64, old as i64, new as i64, i64::from(flags), to as i64]);
+    if let Err(errno) = moved {
+        if is_moved {
+            host::numbers(libc::SYS_munmap, &[to as i64, new as i64])?;
+        }
+        return Err(errno);
+    }
+    mappings.forget(from, from + old);
     let bytes = reach.min(new);
-    let pinned = held.pin(to, bytes).map_err(|_| Errno(libc::ENOMEM))?;
-    let part = Part { start: to, end: to + new, first: to, reach, pinned: Arc::new(pinned), _attached: None };
-    call.service.mappings.lock().push(part);
+    let pinned = if bytes == 0 { Ok(None) } else { held.pin(to, bytes).map(Some) };
+    let pinned = pinned.map_err(|_| Errno(libc::ENOMEM))?.map(Arc::new);
+    mappings.lock().push(Part { start: to, end: to + new, first: to, reach, pinned, attached });
     call.extra = bytes;
     Ok(0)
 }
 
-fn futex(call: &mut Call<'_, '_>) -> Outcome {
+fn futex(call: &mut Call<'_, '_>, held: &Held) -> Outcome {
     let (at, value) = (call.word(0), call.word(2));
-    if at >= USER_END {
+    if at >= held.user_end() {
         return Err(Errno(libc::EFAULT));
     }
     if call.word(1) == 0 {

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shm_ipc::bare::{Bare, PROXY, Run, USER_END};
+use shm_ipc::bare::{Bare, PROXY, Run};
 use shm_ipc::layout::{LARGE_PAGE, PAGE};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -39,6 +39,8 @@ const USER: u64 = 1 << 2;
 const LARGE: u64 = 1 << 7;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 const TOP: u32 = 4;
+/// The addresses of programs end here at the latest; the others are kernels'.
+const HALF: u64 = 1 << 47;
 
 /// Another cell on bare cores.
 #[derive(Debug)]
@@ -149,7 +151,7 @@ impl<'p> Walk<'p> {
     /// Where the proxy of the peer has what the program has at `at`, and how many bytes of it.
     fn resolve(&mut self, at: u64) -> Result<(u64, u64), Errno> {
         let nothing = Errno(libc::EFAULT);
-        if at >= USER_END {
+        if at >= HALF {
             return Err(nothing);
         }
         let mut table = self.peer.bare.root;
@@ -348,7 +350,7 @@ mod tests {
         for page in [2, 3, 4] {
             assert_eq!(fake.resolve(AT + page * PAGE, false), Err(libc::EFAULT), "{page}");
         }
-        for nowhere in [0, AT + (1 << 40), USER_END, u64::MAX] {
+        for nowhere in [0, AT + (1 << 40), HALF, u64::MAX] {
             assert_eq!(fake.resolve(nowhere, false), Err(libc::EFAULT), "{nowhere:x}");
         }
     }

@@ -1,7 +1,7 @@
 //! The `partition` platform: bare cores that were taken out of Linux.
 //!
 //! ```text
-//! 0x0000_0001_0000        the program's addresses (ring 3), up to USER_END
+//! 0x0000_0001_0000        the program's addresses (ring 3), up to the last 1 or 2 TiB
 //! 0xffff_8000_0000_0000   the window: the whole cell memory
 //! 0xffff_ffff_8000_0000   kernel image
 //! 0xffff_ffff_c000_0000   the local APIC, where its registers are memory
@@ -27,7 +27,6 @@ use core::ops::Range;
 use core::sync::atomic::Ordering;
 
 use alloc::vec::Vec;
-use shm_ipc::bare::USER_END;
 use shm_ipc::doorbell::Attention;
 use shm_ipc::layout::PAGE;
 use shm_ipc::reasons;
@@ -57,6 +56,8 @@ const FEW_TABLES: usize = 16;
 #[derive(Debug)]
 pub struct Partition {
     region: Region,
+    /// End of the program's addresses.
+    user_end: u64,
     clock: Clock,
     /// Offset of the page with the clocks, on which there is nothing else.
     clock_at: u64,
@@ -180,7 +181,7 @@ impl Platform for Partition {
     }
 
     fn user_range(&self) -> Range<u64> {
-        LOWEST..USER_END
+        LOWEST..self.user_end
     }
 
     fn untouched_frames_cost(&self) -> bool {

@@ -89,6 +89,7 @@ pub fn enter(facts: &'static Facts) -> ! {
     let _ = memory;
     let platform = PARTITION.call_once(|| Partition {
         region,
+        user_end: facts.info.user_end,
         clock: Clock(clock),
         clock_at: bare.clock,
         apic_ids: apic_ids(facts, &bare),

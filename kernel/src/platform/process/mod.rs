@@ -1,9 +1,9 @@
 //! The `process` platform: the cell is a Linux process, fenced by seccomp.
 //!
 //! ```text
-//! 0x0000_0001_0000   the program's addresses
-//! 0x6000_0000_0000   kernel image
-//! 0x6100_0000_0000   the window: the whole cell memory
+//! 0x0000_0001_0000   the program's addresses, up to the last 1 or 2 TiB, and the cell's memory less
+//!                    kernel image
+//!                    the window: the whole cell memory
 //! 0x7xxx_xxxx_xxxx   the host's vDSO and its data, wherever they are
 //! ```
 //!
@@ -105,7 +105,7 @@ impl Platform for Process {
     }
 
     fn user_range(&self) -> Range<u64> {
-        LOWEST..self.info.image[0] & !0xfff_ffff
+        LOWEST..self.info.user_end
     }
 
     fn untouched_frames_cost(&self) -> bool {
