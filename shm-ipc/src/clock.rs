@@ -66,7 +66,8 @@ impl Default for ClockPage {
 }
 
 impl ClockPage {
-    /// Proxy: `line` counts from its beginning on; until then the one before does.
+    /// Proxy: `line` counts from its beginning on, which has to be still to come; until then the one before
+    /// does.
     pub fn publish(&self, line: Line) {
         let next = self.newest.load(Ordering::Relaxed).wrapping_add(1);
         let Record(words) = &self.records[next as usize % RECORDS];
@@ -99,8 +100,9 @@ impl ClockPage {
                 line = self.record(newest.wrapping_sub(1));
             }
             crate::sync::fence(Ordering::Acquire);
-            // The record before this one is the first to be rewritten, by the third one after.
-            if self.newest.load(Ordering::Relaxed).wrapping_sub(newest) < 2 {
+            // Published after the counter was read, a line begins after that. Published before, it may have
+            // begun: who was kept for long between the two reads would go on by a line that has ended.
+            if self.newest.load(Ordering::Relaxed) == newest {
                 return (line, ticks);
             }
         }
@@ -117,6 +119,7 @@ const _: () = {
 mod tests {
     use super::*;
     use std::boxed::Box;
+    use std::sync::Mutex;
     use std::sync::atomic::AtomicBool;
 
     fn page() -> ClockPage {
@@ -145,23 +148,33 @@ mod tests {
     #[test]
     fn no_reader_sees_it_step_back() {
         let page: &'static ClockPage = Box::leak(Box::new(page()));
-        let ticks: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(1)));
+        // While it is locked time stands still: a line is never published too late.
+        let ticks: &'static Mutex<u64> = Box::leak(Box::new(Mutex::new(1)));
+        let tick = || {
+            let mut ticks = ticks.lock().expect("no panic");
+            *ticks += 1;
+            *ticks
+        };
         let stop: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
         page.publish(Line { from: 0, monotonic: 0, realtime_offset: 0, rate: 1 << 32 });
         let writer = std::thread::spawn(move || {
             for round in 0..20_000u64 {
-                let (old, now) = page.line(|| ticks.fetch_add(1, Ordering::SeqCst));
+                let (old, now) = page.line(tick);
                 let from = now + 20;
                 let rate = if round % 2 == 0 { 3 << 31 } else { 1 << 31 };
-                page.publish(Line { from, monotonic: old.monotonic_at(from), realtime_offset: 0, rate });
+                let ticks = ticks.lock().expect("no panic");
+                if *ticks < from {
+                    page.publish(Line { from, monotonic: old.monotonic_at(from), realtime_offset: 0, rate });
+                }
+                drop(ticks);
                 // As the proxy does: the next line comes when this one has begun.
-                while ticks.fetch_add(1, Ordering::SeqCst) < from {}
+                while tick() < from {}
             }
             stop.store(true, Ordering::SeqCst);
         });
         let mut last = 0;
         while !stop.load(Ordering::SeqCst) {
-            let (line, now) = page.line(|| ticks.fetch_add(1, Ordering::SeqCst));
+            let (line, now) = page.line(tick);
             let time = line.monotonic_at(now);
             assert!(time >= last, "{time} after {last}");
             last = time;

@@ -114,6 +114,12 @@ fn next_line(before: Line, now: Sample, rate: u64, offset: Offset) -> Line {
     Line { from, monotonic, realtime_offset: offset.ns, rate: rate.wrapping_add_signed(bend.clamp(-most, most)) }
 }
 
+/// Whether at least half of the time ahead is left.
+fn is_in_time(from: u64, now: u64, rate: u64) -> bool {
+    let left = from.wrapping_sub(now).cast_signed();
+    u64::try_from(left).is_ok_and(|left| scale(left, rate) >= AHEAD / 2)
+}
+
 /// Publishes clocks until it is dropped.
 #[derive(Debug)]
 pub struct Publisher {
@@ -156,8 +162,9 @@ fn go_on(page: &ClockPage, mut line: Line, (mut last, mut offset): (Sample, Offs
         offset = offset.after(Offset::measure());
         let rate = rate_between(last, now);
         let next = next_line(line, now, rate, offset);
-        // Kept from the processor for long: what is begun too late may not be published.
-        if next.from.wrapping_sub(ticks()).cast_signed() > 0 {
+        // Kept from the processor for long: what has begun may not be published, and what begins soon might
+        // have by the time that it is.
+        if is_in_time(next.from, ticks(), rate) {
             page.publish(next);
             line = next;
         }
@@ -182,6 +189,13 @@ mod tests {
         let period = (PERIOD.as_nanos() as u64) << 1;
         let linux = now.monotonic + scale(next.from + period - now.ticks, RATE);
         assert!(next.monotonic_at(next.from + period).abs_diff(linux) <= 2);
+    }
+
+    #[test]
+    fn what_comes_late_is_not_published() {
+        let half = AHEAD; // two ticks a nanosecond
+        assert!(is_in_time(half + 5, 5, RATE) && is_in_time(2 * half, 0, RATE));
+        assert!(!is_in_time(half + 3, 5, RATE) && !is_in_time(5, 6, RATE));
     }
 
     #[test]

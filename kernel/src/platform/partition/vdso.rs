@@ -141,10 +141,8 @@ tacet_vdso_start:
     shrd rax, rdx, 32
     add rax, [r10 + 8]
     mov r8, [r10 + 16]
-    mov r10d, [r11]
-    sub r10d, r9d
-    cmp r10d, 2
-    jae .Lread                          # it may have been rewritten meanwhile
+    cmp r9d, [r11]
+    jne .Lread                          # a newer one may have begun, or this one been rewritten meanwhile
     ret
 
 .Lsplit:                                # rax -> rdx: seconds, r9: nanoseconds
