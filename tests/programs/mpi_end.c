@@ -1,5 +1,7 @@
 /* How an MPI program ends badly: `mpi_end abort|crash|exit|stdin`, done by the last rank. The
- * other one waits for a message that never comes, so only the launcher can end it. */
+ * other one waits for a message that never comes, so only the launcher can end it. What the MPI
+ * library says of an abort goes to the file `abort.err`: a launcher that ends the run at once may
+ * not have read the pipe of standard error to its end. */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +23,7 @@ int main(int argc, char **argv) {
     }
     MPI_Barrier(MPI_COMM_WORLD);
     if (rank == size - 1) {
-        if (!strcmp(how, "abort"))
+        if (!strcmp(how, "abort") && freopen("abort.err", "w", stderr))
             MPI_Abort(MPI_COMM_WORLD, 17);
         if (!strcmp(how, "crash"))
             *(volatile int *)NULL = 1;

@@ -1,6 +1,7 @@
 //! MPI programs under Debian's MPICH: `mpirun.mpich -np 2 tacet run -- ./program` against
 //! `mpirun.mpich -np 2 ./program`, with the transports that the library chooses.
 
+use std::fs;
 use std::time::Duration;
 use tacet_tests::node::Holdings;
 use tacet_tests::scratch::Scratch;
@@ -69,21 +70,25 @@ fn launcher_forwards_stdin() {
 /// A program that ends badly: all ranks end, the status is not 0, nothing is left. `finish` fails
 /// when a process of the run lives on. Which rank's status the launcher reports differs from run
 /// to run natively too, once it has begun to kill the others.
-fn ends_badly(case: &Case) -> [Outcome; 2] {
-    let (node, scratch) = (Node::take(), Scratch::new());
+/// Gives both ends, native first, with the directories that the files are in.
+fn ends_badly(case: &Case) -> [(Outcome, Scratch); 2] {
+    let node = Node::take();
     let before = Holdings::now(&node);
-    let native = case.start_native(&node, &scratch).finish();
-    let cell = case.start_cell(&node, &scratch).finish();
+    let scratch = [Scratch::new(), Scratch::new()];
+    let native = case.start_native(&node, &scratch[0]).finish();
+    let cell = case.start_cell(&node, &scratch[1]).finish();
     assert_ne!(native.shell_status(), 0, "{native}");
     assert_ne!(cell.shell_status(), 0, "{cell}");
     before.assert_nothing_added();
-    [native, cell]
+    let [of_native, of_cell] = scratch;
+    [(native, of_native), (cell, of_cell)]
 }
 
 #[test]
 fn abort() {
-    for outcome in ends_badly(&mpi("mpi_end.c").arg("abort")) {
-        assert!(outcome.err().contains("application called MPI_Abort(MPI_COMM_WORLD, 17)"), "{outcome}");
+    for (outcome, scratch) in ends_badly(&mpi("mpi_end.c").arg("abort")) {
+        let said = fs::read_to_string(scratch.path().join("abort.err")).unwrap_or_default();
+        assert!(said.contains("application called MPI_Abort(MPI_COMM_WORLD, 17)"), "{said:?}: {outcome}");
     }
 }
 
@@ -103,8 +108,9 @@ fn a_rank_crashes() {
 fn the_only_rank_crashes() {
     let case = mpi("mpi_end.c").arg("crash").launcher(["mpirun.mpich", "-np", "1"]);
     let outcomes = ends_badly(&case);
-    assert_eq!(outcomes[0].shell_status(), outcomes[1].shell_status(), "{} {}", outcomes[0], outcomes[1]);
-    for outcome in outcomes {
+    let [native, cell] = outcomes.map(|(outcome, _)| outcome);
+    assert_eq!(native.shell_status(), cell.shell_status(), "{native} {cell}");
+    for outcome in [native, cell] {
         assert!(outcome.out().contains("Segmentation fault (signal 11)"), "{outcome}");
     }
 }

@@ -33,7 +33,7 @@ fn same(case: &Case) -> String {
 }
 
 /// For a window MPICH takes addresses at random until one is free in all ranks, and leaves the files of
-/// those that were not, natively too. In a cell a quarter of all addresses is the kernel's.
+/// those that were not, natively too. In a cell one or two in a hundred of all addresses are the kernel's.
 fn remove_failed_attempts() {
     let files = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
     for file in files.filter(|file| file.file_name().to_string_lossy().starts_with("mpich_shar_tmp")) {
