@@ -46,6 +46,29 @@ pub struct Measure {
     pub summary: Option<Summary>,
     /// Events per second, where the samples are events.
     pub detours_per_second: Option<f64>,
+    /// The events of one run in the order of time, where a plot wants them: start since the watch began
+    /// and length, both in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Vec<[f64; 2]>>,
+    /// How often the samples lay where: lower bound of a bin in the measure's unit, and count. Bins rise
+    /// and end where the next begins; empty ones may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<Vec<[f64; 2]>>,
+    /// The curve that this measure is a point of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve: Option<CurvePoint>,
+}
+
+/// A place on a curve that several measures of a suite make up, such as the latency over the size of the
+/// message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// Name of the curve; the measure gives its vertical unit.
+    pub curve: String,
+    /// Place on the horizontal axis.
+    pub x: f64,
+    /// What the horizontal axis counts, such as `bytes`.
+    pub x_label: String,
 }
 
 /// A measure that this environment does not offer, and why.
@@ -91,6 +114,9 @@ impl Measure {
             compared: Statistic::Median,
             summary: Summary::of(samples),
             detours_per_second: None,
+            trace: None,
+            histogram: None,
+            curve: None,
         }
     }
 
