@@ -6,7 +6,7 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 
 use shm_ipc::boot::{self, BootInfo};
-use shm_ipc::control::{CellState, ControlPage, PANIC_BYTES};
+use shm_ipc::control::{CellState, ControlPage, HARDWARE_FAILED, PANIC_BYTES};
 use shm_ipc::layout::{Layout, PAGE};
 use shm_ipc::region::Region;
 use shm_ipc::ring::{Consumer, Producer};
@@ -185,9 +185,19 @@ impl Write for Text {
 
 /// Leaves what a panic says for the proxy, if it can be found already.
 pub fn record_panic(info: &PanicInfo<'_>) {
+    record_last_words(format_args!("{info}"));
+}
+
+/// The same for a failure of the machine.
+pub fn record_hardware_failure(what: core::fmt::Arguments<'_>) {
+    let prefix = str::from_utf8(HARDWARE_FAILED).unwrap_or_default();
+    record_last_words(format_args!("{prefix}{what}"));
+}
+
+fn record_last_words(words: core::fmt::Arguments<'_>) {
     let Some(facts) = FACTS.get() else { return };
     let mut text = Text { bytes: [0; PANIC_BYTES], len: 0 };
     // The text never fails to be written: it is cut instead.
-    let _ = write!(text, "{info}");
+    let _ = text.write_fmt(words);
     facts.control.set_panic(&text.bytes[..text.len]);
 }

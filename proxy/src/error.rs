@@ -61,6 +61,11 @@ pub enum Error {
     /// The kernel of the cell gave up.
     #[error("the kernel of this cell failed: {0}; this is a fault of Tacet: please report it with this line")]
     KernelFailed(String),
+    /// The machine failed under the cell.
+    #[error(
+        "{0}: the program was ended; keep work off that hardware, and see what Linux's log says of it (dmesg, rasdaemon)"
+    )]
+    HardwareFailed(String),
 }
 
 impl Error {
@@ -68,9 +73,9 @@ impl Error {
     pub fn status(&self) -> u8 {
         match self {
             Error::Program(refusal) => refusal.status(),
-            Error::KernelFailed(_) | Error::Served(Fault::Submissions { .. } | Fault::Completions { .. }) => {
-                KERNEL_FAILED
-            }
+            Error::KernelFailed(_)
+            | Error::HardwareFailed(_)
+            | Error::Served(Fault::Submissions { .. } | Fault::Completions { .. }) => KERNEL_FAILED,
             _ => OWN,
         }
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use shm_ipc::control::{CellState, Exit, PANIC_BYTES};
+use shm_ipc::control::{CellState, Exit, HARDWARE_FAILED, PANIC_BYTES};
 use shm_ipc::layout::Layout;
 use shm_ipc::region::Region;
 
@@ -358,7 +358,10 @@ const FAULTS: [i32; 7] =
 /// there to take it.
 fn verdict(state: Option<CellState>, exit: Option<Exit>, panic: &[u8], waited: Exit) -> Result<Exit, Error> {
     match (state, exit, waited) {
-        (Some(CellState::Failed), ..) => Err(Error::KernelFailed(printable(panic))),
+        (Some(CellState::Failed), ..) => Err(match panic.strip_prefix(HARDWARE_FAILED) {
+            Some(what) => Error::HardwareFailed(printable(what)),
+            None => Error::KernelFailed(printable(panic)),
+        }),
         (Some(CellState::Exited), Some(exit), _) => Ok(exit),
         (.., Exit::Signal(signal)) if !FAULTS.contains(&signal.into()) => Ok(waited),
         (.., Exit::Signal(signal)) => Err(Error::KernelFailed(format!("ended by signal {signal} without a word"))),
@@ -419,6 +422,14 @@ mod tests {
         assert_eq!(error.status(), 70);
         let line = error.to_string();
         assert!(line.contains("failed: bad page \u{fffd} [1m;"), "{line}");
+    }
+
+    #[test]
+    fn hardware_that_failed_is_no_fault_of_the_kernel() {
+        let error = verdict(Some(CellState::Failed), None, b"hardware: machine check", KILLED).expect_err("failed");
+        assert_eq!(error.status(), 70);
+        let line = error.to_string();
+        assert!(line.starts_with("machine check: the program was ended") && !line.contains("fault of Tacet"), "{line}");
     }
 
     #[test]

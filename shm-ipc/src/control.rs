@@ -16,6 +16,9 @@ pub const REVISION: u32 = 2;
 /// Bytes kept of a panic message.
 pub const PANIC_BYTES: usize = 1024;
 
+/// Begins the last words of a kernel that the machine failed, not its own code.
+pub const HARDWARE_FAILED: &[u8] = b"hardware: ";
+
 /// The cell's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]

@@ -10,10 +10,11 @@ const BEGIN: &str = "<!-- made by tests/tests/readme.rs -->\n";
 const END: &str = "<!-- end -->\n";
 
 /// Families about Tacet itself rather than about programs.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 12] = [
     "badinput",
     "corrupt",
     "fence",
+    "machine_checks",
     "node_commands",
     "partition",
     "pool",

@@ -25,11 +25,13 @@ use shm_ipc::reasons;
 use x86_64::VirtAddr;
 use x86_64::instructions::tables::lidt;
 use x86_64::registers::control::Cr2;
+use x86_64::registers::model_specific::Msr;
 use x86_64::structures::DescriptorTablePointer;
 
 use super::cpu::{self, CoreArea, KERNEL_CS, RUNNING, SCRATCH};
-use super::{apic, shootdown};
+use super::{apic, shootdown, start};
 use crate::arch::{self, KERNEL_STACK, TrapFrame};
+use crate::boot;
 use crate::entry::{self, Fault, Trap};
 use crate::mm::{self, Access};
 use crate::sched::core::{Core, pending};
@@ -547,17 +549,39 @@ fn interrupt(core: &Core, vector: u8) -> Cause {
 }
 
 /// Survived when the CPU says that what it interrupted can go on (AMD64 APM volume 2, section
-/// 9.3.1), else reported.
+/// 9.3.1), else reported. The banks keep what they say: Linux reads them when it has the core back.
 fn machine_check(core: &Core) -> Cause {
     const MCG_STATUS: u32 = 0x17a;
     const RESTART_VALID: u64 = 1;
-    let mut status = x86_64::registers::model_specific::Msr::new(MCG_STATUS);
+    let mut status = Msr::new(MCG_STATUS);
     // SAFETY: the register exists where machine checks do.
     let word = unsafe { status.read() };
-    assert!(word & RESTART_VALID != 0, "machine check, MCG_STATUS {word:#x}: the hardware of core {} fails", core.cpu);
+    if word & RESTART_VALID == 0 {
+        let (bank, error) = failing_bank().unwrap_or_default();
+        boot::record_hardware_failure(format_args!(
+            "the hardware of core {} failed (machine check, MCG_STATUS {word:#x}, bank {bank} status {error:#x})",
+            core.cpu
+        ));
+        start::refuse()
+    }
     // SAFETY: as above; a machine check while the bit is set would shut the machine down.
     unsafe { status.write(0) };
     Cause::Involuntary
+}
+
+/// The first bank of error registers with a valid entry, and its status (Intel SDM volume 3, section
+/// 16.3.2.2).
+fn failing_bank() -> Option<(u32, u64)> {
+    const MCG_CAP: u32 = 0x179;
+    const FIRST_STATUS: u32 = 0x401;
+    const BETWEEN_BANKS: u32 = 4;
+    const VALID: u64 = 1 << 63;
+    // SAFETY: the register exists where machine checks do; its low byte counts the banks.
+    let banks = unsafe { Msr::new(MCG_CAP).read() } as u8;
+    (0..banks.into())
+        // SAFETY: every bank below that count has a status register.
+        .map(|bank| (bank, unsafe { Msr::new(FIRST_STATUS + bank * BETWEEN_BANKS).read() }))
+        .find(|(_, status)| status & VALID != 0)
 }
 
 fn registers(i: &Interrupted) -> TrapFrame {
