@@ -7,6 +7,7 @@ use core::panic::PanicInfo;
 
 use shm_ipc::boot::{self, BootInfo};
 use shm_ipc::control::{CellState, ControlPage, HARDWARE_FAILED, PANIC_BYTES};
+use shm_ipc::files::Files;
 use shm_ipc::layout::{Layout, PAGE};
 use shm_ipc::region::Region;
 use shm_ipc::ring::{Consumer, Producer};
@@ -31,6 +32,7 @@ pub struct Facts {
     pub layout: Layout,
     strings: u64,
     control: &'static ControlPage,
+    files: &'static Files,
 }
 
 static FACTS: Once<Facts> = Once::new();
@@ -48,6 +50,11 @@ pub fn control() -> &'static ControlPage {
     facts().control
 }
 
+/// Descriptors that the cell's cores may use themselves.
+pub fn files() -> &'static Files {
+    facts().files
+}
+
 /// How long an idle core polls before it sleeps, in nanoseconds.
 pub fn spin_ns() -> u64 {
     facts().info.spin_ns
@@ -60,7 +67,8 @@ pub fn read(region: Region) -> Option<&'static Facts> {
     let control = Layout::control(&region)?;
     let layout = control.layout()?;
     let (info, strings) = boot::read(&region, &layout)?;
-    Some(FACTS.call_once(|| Facts { info, region, layout, strings, control }))
+    let files = Files::of(&region)?;
+    Some(FACTS.call_once(|| Facts { info, region, layout, strings, control, files }))
 }
 
 /// The frames that are for the program.

@@ -311,6 +311,7 @@ impl Cell {
             layout: self.layout,
             child: self.pid(),
             private_fds: self.band.range(),
+            shares_descriptors: !is_bare,
             exe: self.exe.clone(),
             nofile: (self.band.limits().soft, self.band.limits().hard),
             fd_table: self.band.table_size(),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 0        control page
-//! 4096     boot information and its strings
+//! 4096     descriptors that the cell may use itself (see `files`)
+//! 8192     boot information and its strings
 //! cores    one CoreBlock per core
 //! rings    per core: submission ring, completion ring
 //! frames   the memory that the kernel hands out, to the end of the region
@@ -50,6 +51,9 @@ const fn round_up(value: u64, unit: u64) -> Option<u64> {
 }
 
 impl Layout {
+    /// Start of [`Files`](crate::files::Files).
+    pub const FILES: u64 = PAGE;
+
     /// Words that [`Layout::to_words`] makes.
     pub const WORDS: usize = 7;
 
@@ -60,7 +64,7 @@ impl Layout {
         if cores == 0 || cores > MAX_CORES {
             return None;
         }
-        let boot = PAGE;
+        let boot = Self::FILES + PAGE;
         let core_blocks = round_up(boot.checked_add(boot_len)?, PAGE)?;
         let rings = round_up(core_blocks.checked_add(size_of::<CoreBlock>() as u64 * u64::from(cores))?, PAGE)?;
         let frames = round_up(rings.checked_add(2 * RING_BYTES * u64::from(cores))?, LARGE_PAGE)?;
@@ -153,7 +157,8 @@ mod tests {
 
     fn order(layout: &Layout) {
         let cores = u64::from(layout.cores);
-        assert!(size_of::<ControlPage>() as u64 <= layout.boot);
+        assert!(size_of::<ControlPage>() as u64 <= Layout::FILES);
+        assert!(Layout::FILES + size_of::<crate::files::Files>() as u64 <= layout.boot);
         assert!(layout.boot + layout.boot_len <= layout.core_blocks);
         assert!(layout.core_blocks + cores * size_of::<CoreBlock>() as u64 <= layout.rings);
         assert!(layout.rings + cores * 2 * RING_BYTES <= layout.frames);
@@ -220,7 +225,7 @@ mod tests {
     fn a_layout_of_one_core_by_hand() {
         let layout = Layout::new(1, 5000, PAGE + 1).expect("possible");
         // Boot information takes two pages, the core's block two, the rings less than 2 MiB.
-        let words = [1, PAGE, 5000, 3 * PAGE, 5 * PAGE, LARGE_PAGE, LARGE_PAGE + 2 * PAGE];
+        let words = [1, 2 * PAGE, 5000, 4 * PAGE, 6 * PAGE, LARGE_PAGE, LARGE_PAGE + 2 * PAGE];
         assert_eq!(layout.to_words(), words);
     }
 }

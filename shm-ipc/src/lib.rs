@@ -30,6 +30,7 @@ pub mod calls;
 pub mod clock;
 pub mod control;
 pub mod doorbell;
+pub mod files;
 pub mod layout;
 pub mod maps;
 pub mod reasons;

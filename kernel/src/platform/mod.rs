@@ -47,6 +47,15 @@ pub enum Vdso {
     Own(&'static [u8]),
 }
 
+/// What became of a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transfer {
+    /// It is over.
+    Done(SysResult),
+    /// So many bytes have been transferred, the rest is to be forwarded.
+    Rest(u64),
+}
+
 /// One way to set a cell apart from Linux.
 ///
 /// Addresses are the program's virtual addresses, page aligned, within [`Platform::user_range`];
@@ -185,6 +194,13 @@ pub trait Platform: Sync {
     /// or, with `write`, process_vm_writev(2) do, if a core of the cell can do that itself:
     /// `None` when it can't and the call is to be forwarded. Pieces are address and length.
     fn copy_peer(&self, write: bool, pid: u64, local: &[[u64; 2]], remote: &[[u64; 2]]) -> Option<SysResult>;
+
+    /// Makes read(2), write(2), pread64(2) or pwrite64(2), number `nr`, of the program on a file of which
+    /// [`Files`](shm_ipc::files::Files) says that the cell may use it, as far as a core can do that itself.
+    /// The core does nothing else meanwhile.
+    fn transfer(&self, _nr: u32, _args: [u64; 6]) -> Transfer {
+        Transfer::Rest(0)
+    }
 
     /// One step of a waiting loop that expects to wait shortly. Called also while this core waits
     /// for another one of the kernel.

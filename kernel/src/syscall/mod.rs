@@ -13,6 +13,7 @@ mod signals;
 mod special;
 mod threads;
 mod times;
+mod transfer;
 
 pub use exec::look_for_successor;
 
@@ -69,6 +70,9 @@ fn call(nr: u64, args: [u64; 6]) -> SysResult {
             handler(row.nr).map_or(Err(Errno::ENOSYS), |handler| handler(args))
         }
         Handling::Forwarded => {
+            if let Some(result) = transfer::attempt(row, args) {
+                return result;
+            }
             this_core().count(Cause::ForwardedCall);
             signalfd::intercept(row, args).unwrap_or_else(|| marshal::forward(row, args))
         }

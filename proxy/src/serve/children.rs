@@ -105,6 +105,7 @@ fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Progr
         layout: original.cell.layout,
         child: own,
         private_fds: original.cell.private_fds.clone(),
+        shares_descriptors: false,
         exe: programs.current().exe,
         nofile,
         fd_table: original.cell.fd_table,

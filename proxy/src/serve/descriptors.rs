@@ -9,6 +9,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use shm_ipc::files::{Files, PLACES};
+
 use super::Cell;
 use super::host::{self, Arg, Errno, FileType, Outcome};
 
@@ -62,6 +64,8 @@ pub struct Descriptors {
     kinds: Box<[AtomicU8]>,
     limit: Mutex<(u64, u64)>,
     table: AtomicI32,
+    /// Where the cell is told which it may use itself.
+    shared: Option<&'static Files>,
 }
 
 impl Descriptors {
@@ -73,6 +77,7 @@ impl Descriptors {
             kinds,
             limit: Mutex::new(cell.nofile),
             table: AtomicI32::new(cell.fd_table),
+            shared: if cell.shares_descriptors { Files::of(&cell.region) } else { None },
         }
     }
 
@@ -120,15 +125,24 @@ impl Descriptors {
         }
         let mut args = [Arg::null(); 6];
         args[0] = Arg::number(fd as u64);
-        let kind = Kind::of(host::file_type(libc::SYS_fstat, args, 1)?);
+        let file = host::file_type(libc::SYS_fstat, args, 1)?;
+        let kind = Kind::of(file);
         if let Some(slot) = slot {
             slot.store(kind as u8, Ordering::Relaxed);
+        }
+        if let Some(shared) = self.shared
+            && may_be_used_by_cell(fd, file)
+        {
+            shared.put_in(fd);
         }
         Ok(kind)
     }
 
     /// `fd` may mean another file from now on.
     pub fn forget(&self, fd: i32) {
+        if let Some(shared) = self.shared {
+            shared.take_out(fd);
+        }
         if let Some(slot) = usize::try_from(fd).ok().and_then(|fd| self.kinds.get(fd)) {
             slot.store(UNKNOWN, Ordering::Relaxed);
         }
@@ -136,6 +150,9 @@ impl Descriptors {
 
     /// As [`Descriptors::forget`], for `first..=last`.
     pub fn forget_range(&self, first: u32, last: u32) {
+        if let Some(shared) = self.shared {
+            (first..=last.min(PLACES as u32)).for_each(|fd| shared.take_out(fd as i32));
+        }
         for slot in self.kinds.iter().take(last as usize + 1).skip(first as usize) {
             slot.store(UNKNOWN, Ordering::Relaxed);
         }
@@ -171,5 +188,37 @@ impl Descriptors {
         }
         *limit = (soft, hard);
         Ok(())
+    }
+}
+
+/// File systems whose files are no stored data: what reading and writing does there may depend on who does
+/// it (`include/uapi/linux/magic.h`).
+const VIEWS_OF_THE_KERNEL: [i64; 15] = [
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x27_e0eb,   // cgroup
+    0x6367_7270, // cgroup2
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x7363_6673, // securityfs
+    0x6265_6570, // configfs
+    0xf97c_ff8c, // selinuxfs
+    0xde5e_81e4, // efivarfs
+    0xcafe_4a11, // bpf
+    0x4249_4e4d, // binfmt_misc
+    0x4341_5d53, // smackfs
+    0x6573_5543, // fusectl
+    0x0765_5821, // resctrl
+];
+
+/// Memory devices without any state: null, zero, full, urandom.
+const PLAIN_MINORS: [u32; 4] = [3, 5, 7, 9];
+
+/// Whether it is all the same which process reads and writes the file, and nobody is waited for meanwhile.
+fn may_be_used_by_cell(fd: i32, file: FileType) -> bool {
+    match file.mode & libc::S_IFMT {
+        libc::S_IFREG => host::file_system(fd).is_ok_and(|kind| !VIEWS_OF_THE_KERNEL.contains(&kind)),
+        libc::S_IFCHR => libc::major(file.device) == MEMORY_MAJOR && PLAIN_MINORS.contains(&libc::minor(file.device)),
+        _ => false,
     }
 }

@@ -447,6 +447,16 @@ pub fn file_type<'m>(nr: i64, mut args: [Arg<'m>; 6], at: usize) -> Result<FileT
     Ok(FileType { mode: u32_at(&stat, MODE_AT), device: u64_at(&stat, RDEV_AT) })
 }
 
+/// Type of the file system that `fd` lies on, see statfs(2).
+pub fn file_system(fd: i32) -> Result<i64, Errno> {
+    let mut statfs = [0; size_of::<libc::statfs>()];
+    let mut args = [Arg::null(); 6];
+    args[0] = Arg::number(fd as u64);
+    args[1] = Arg::pointer(statfs.as_mut_ptr());
+    call(libc::SYS_fstatfs as u32, &args)?;
+    Ok(u64_at(&statfs, std::mem::offset_of!(libc::statfs, f_type)) as i64)
+}
+
 /// The native-endian word at `offset`; zero when `bytes` ends before.
 pub fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     bytes.get(offset..offset + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes)

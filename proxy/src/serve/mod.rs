@@ -85,6 +85,8 @@ pub struct Cell {
     pub child: libc::pid_t,
     /// The proxy's own descriptors, which the program must not reach.
     pub private_fds: Range<i32>,
+    /// Whether the cell's own process has the program's descriptors too.
+    pub shares_descriptors: bool,
     /// Absolute path of the program.
     pub exe: CString,
     /// RLIMIT_NOFILE as the program should see it: soft, hard.

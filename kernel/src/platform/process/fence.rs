@@ -3,7 +3,8 @@
 //! A system call whose instruction lies outside the kernel image is the program's: it raises
 //! SIGSYS, which is how it reaches the kernel. One from inside the image may be only what the
 //! platform needs while the program runs; any other ends the process, as it can only be a bug
-//! of the kernel or a jump of the program into it. The filter can't be taken off again.
+//! of the kernel or a jump of the program into it. Reading and writing is for the program's descriptors,
+//! not for the proxy's own, which it shares a table with. The filter can't be taken off again.
 //! (seccomp(2); works on every kernel since 3.5, with threads since 3.17.)
 
 use super::host::{self, nr};
@@ -32,6 +33,7 @@ const RETURN: u16 = 0x06;
 const DATA_NR: u32 = 0;
 const DATA_ARCH: u32 = 4;
 const DATA_POINTER: u32 = 8;
+const DATA_FIRST_ARGUMENT: u32 = 16;
 
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 const ALLOW: u32 = 0x7fff_0000;
@@ -60,15 +62,20 @@ const NEEDED: [u64; 18] = [
     nr::PROCESS_VM_WRITEV,
 ];
 
-const HEAD: usize = 8;
-const LENGTH: usize = HEAD + NEEDED.len() + 3;
+/// What it needs on descriptors of the program's.
+const TRANSFERS: [u64; 4] = [nr::READ, nr::WRITE, nr::PREAD64, nr::PWRITE64];
 
-fn filter(image: u64, image_len: u64) -> [Instruction; LENGTH] {
+const HEAD: usize = 8;
+const LENGTH: usize = HEAD + TRANSFERS.len() + NEEDED.len() + 6;
+
+fn filter(image: u64, image_len: u64, private_fds: u64) -> [Instruction; LENGTH] {
     let load = |value| Instruction { code: LOAD, if_true: 0, if_false: 0, value };
     let give = |value| Instruction { code: RETURN, if_true: 0, if_false: 0, value };
     let allow_at = LENGTH - 1;
     let trap_at = LENGTH - 2;
+    let transfer_at = LENGTH - 5;
     let to = |from: usize, target: usize| (target - from - 1) as u8;
+    // What stays so is where the rows end, and where a descriptor is the proxy's.
     let mut program = [give(KILL_PROCESS); LENGTH];
     let low = image as u32;
     program[0] = load(DATA_ARCH);
@@ -80,9 +87,16 @@ fn filter(image: u64, image_len: u64) -> [Instruction; LENGTH] {
     let end = low + image_len as u32;
     program[6] = Instruction { code: IF_AT_LEAST, if_true: to(6, trap_at), if_false: 0, value: end };
     program[7] = load(DATA_NR);
-    for (at, number) in (HEAD..).zip(NEEDED) {
-        program[at] = Instruction { code: IF_EQUAL, if_true: to(at, allow_at), if_false: 0, value: number as u32 };
+    let transfers = TRANSFERS.map(|number| (number, transfer_at)).into_iter();
+    let rows = transfers.chain(NEEDED.map(|number| (number, allow_at)));
+    for (at, (number, target)) in (HEAD..).zip(rows) {
+        program[at] = Instruction { code: IF_EQUAL, if_true: to(at, target), if_false: 0, value: number as u32 };
     }
+    // A descriptor is an unsigned int to Linux: the low half of the argument.
+    program[transfer_at] = load(DATA_FIRST_ARGUMENT);
+    let first = u32::try_from(private_fds).unwrap_or(u32::MAX);
+    program[transfer_at + 1] =
+        Instruction { code: IF_AT_LEAST, if_true: 0, if_false: to(transfer_at + 1, allow_at), value: first };
     program[trap_at] = give(TRAP);
     program[allow_at] = give(ALLOW);
     program
@@ -96,15 +110,15 @@ struct Program {
 }
 
 /// Puts the fence around all threads of the process. From then on a system call outside
-/// `image .. image + image_len` is the program's.
+/// `image .. image + image_len` is the program's; descriptors from `private_fds` on are the proxy's.
 ///
 /// # Errors
 /// As seccomp(2).
-pub fn put_up(image: u64, image_len: u64) -> Result<(), Errno> {
+pub fn put_up(image: u64, image_len: u64, private_fds: u64) -> Result<(), Errno> {
     const PR_SET_NO_NEW_PRIVS: u64 = 38;
     const SECCOMP_SET_MODE_FILTER: u64 = 1;
     const SECCOMP_FILTER_FLAG_TSYNC: u64 = 1;
-    let filter = filter(image, image_len);
+    let filter = filter(image, image_len, private_fds);
     let program = Program { len: LENGTH as u16, filter: filter.as_ptr() };
     // SAFETY: both calls only read what they are given, which lives until they are over.
     let unsynchronised = unsafe {
@@ -122,6 +136,10 @@ mod tests {
 
     /// Runs the filter as the kernel would.
     fn run(program: &[Instruction], number: u32, arch: u32, pointer: u64) -> u32 {
+        run_with(program, number, arch, pointer, 0)
+    }
+
+    fn run_with(program: &[Instruction], number: u32, arch: u32, pointer: u64, argument: u64) -> u32 {
         let mut at = 0;
         let mut accumulator = 0;
         loop {
@@ -133,6 +151,7 @@ mod tests {
                         DATA_NR => number,
                         DATA_ARCH => arch,
                         DATA_POINTER => pointer as u32,
+                        DATA_FIRST_ARGUMENT => argument as u32,
                         _ => (pointer >> 32) as u32,
                     }
                 }
@@ -146,8 +165,8 @@ mod tests {
     #[test]
     fn only_needed_calls_from_inside_the_image_pass() {
         let image = 0x6000_0000_0000;
-        let program = filter(image, 0x10_0000);
-        for number in NEEDED {
+        let program = filter(image, 0x10_0000, 1000);
+        for number in NEEDED.into_iter().chain(TRANSFERS) {
             assert_eq!(run(&program, number as u32, AUDIT_ARCH_X86_64, image + 2), ALLOW);
             assert_eq!(run(&program, number as u32, AUDIT_ARCH_X86_64, image - 1), TRAP);
             assert_eq!(run(&program, number as u32, AUDIT_ARCH_X86_64, image + 0x10_0000), TRAP);
@@ -158,6 +177,17 @@ mod tests {
         for number in [2, 59, 101, 62, 0x4000_0009] {
             assert_eq!(run(&program, number, AUDIT_ARCH_X86_64, image + 2), KILL_PROCESS);
             assert_eq!(run(&program, number, AUDIT_ARCH_X86_64, 0x40_1000), TRAP);
+        }
+    }
+
+    #[test]
+    fn the_proxys_descriptors_are_out_of_reach() {
+        let image = 0x6000_0000_0000;
+        let program = filter(image, 0x10_0000, 1000);
+        for number in TRANSFERS.map(|number| number as u32) {
+            let with = |fd| run_with(&program, number, AUDIT_ARCH_X86_64, image + 2, fd);
+            assert_eq!([0, 999].map(with), [ALLOW; 2]);
+            assert_eq!([1000, 1063, u64::MAX, 1 << 32 | 1000].map(with), [KILL_PROCESS; 4]);
         }
     }
 }

@@ -8,12 +8,16 @@ use crate::abi::{Errno, SysResult, from_raw};
 /// Numbers of `arch/x86/entry/syscalls/syscall_64.tbl` that this platform uses.
 #[allow(missing_docs, reason = "names of section 2 of the manual")]
 pub mod nr {
+    pub const READ: u64 = 0;
+    pub const WRITE: u64 = 1;
     pub const MMAP: u64 = 9;
     pub const MPROTECT: u64 = 10;
     pub const MUNMAP: u64 = 11;
     pub const RT_SIGACTION: u64 = 13;
     pub const RT_SIGPROCMASK: u64 = 14;
     pub const RT_SIGRETURN: u64 = 15;
+    pub const PREAD64: u64 = 17;
+    pub const PWRITE64: u64 = 18;
     pub const SCHED_YIELD: u64 = 24;
     pub const MREMAP: u64 = 25;
     pub const MSYNC: u64 = 26;

@@ -18,6 +18,7 @@ mod host;
 mod segments;
 mod sites;
 mod start;
+mod transfer;
 mod traps;
 mod vdso;
 
@@ -29,7 +30,7 @@ use shm_ipc::layout::LARGE_PAGE;
 use shm_ipc::region::Region;
 use spin::Once;
 
-use super::{Platform, Prot, Sharing, Vdso};
+use super::{Platform, Prot, Sharing, Transfer, Vdso};
 use crate::abi::{Errno, SysResult};
 use crate::arch::TrapFrame;
 use crate::sched;
@@ -242,6 +243,10 @@ impl Platform for Process {
         // SAFETY: the caller has checked that the local pieces lie in the user range; the other
         // process's memory is not ours.
         Some(unsafe { host::call(number, args) })
+    }
+
+    fn transfer(&self, nr: u32, args: [u64; 6]) -> Transfer {
+        transfer::transfer(nr, args, self.user_range())
     }
 
     fn relax(&self) {

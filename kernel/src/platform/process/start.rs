@@ -82,7 +82,7 @@ fn start_cores(info: &BootInfo) -> Result<(), Errno> {
     while READY.load(Ordering::SeqCst) < all {
         yield_host();
     }
-    fence::put_up(info.image[0], info.image[1])?;
+    fence::put_up(info.image[0], info.image[1], info.private_fds[0])?;
     BEGIN.store(true, Ordering::SeqCst);
     Ok(())
 }

@@ -62,6 +62,7 @@ impl Kernel {
             layout,
             child: host::own_pid(),
             private_fds: PRIVATE,
+            shares_descriptors: true,
             exe: CString::new("/usr/bin/env").expect("no zero"),
             nofile: NOFILE,
             fd_table: 256,
