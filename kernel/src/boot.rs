@@ -10,7 +10,6 @@ use shm_ipc::control::{CellState, ControlPage, HARDWARE_FAILED, PANIC_BYTES};
 use shm_ipc::files::Files;
 use shm_ipc::layout::{Layout, PAGE};
 use shm_ipc::region::Region;
-use shm_ipc::ring::{Consumer, Producer};
 use spin::Once;
 
 use crate::forward::Rings;
@@ -102,7 +101,7 @@ pub fn prepare(facts: &'static Facts, platform: &'static dyn Platform) {
         let block = layout.core_block(&facts.region, index).expect("core blocks lie in the layout");
         let submissions = layout.submissions(&facts.region, index).expect("rings lie in the layout");
         let completions = layout.completions(&facts.region, index).expect("rings lie in the layout");
-        Core::new(index, block, Rings::new(Producer::new(submissions), Consumer::new(completions)))
+        Core::new(index, block, Rings::new(submissions, completions))
     });
     sched::core::set_cores(cores.collect());
 }

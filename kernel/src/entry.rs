@@ -121,7 +121,7 @@ pub fn leave() -> ! {
         assert!(thread.stack_is_intact(), "kernel stack of thread {} has overflowed", thread.tid);
         // SAFETY: the frame at the top of the stack holds the program's registers, the vector
         // area was saved by the platform or sanitised when the program supplied it.
-        unsafe { arch::leave_to_user(thread.frame(), thread.vector.as_ptr(), core.pending.as_ptr()) }
+        unsafe { arch::leave_to_user(thread.frame(), &thread.vector, core.pending.as_ptr()) }
     }
 }
 
@@ -139,7 +139,8 @@ extern "C" fn tacet_leave_interrupted() -> ! {
 fn settle() {
     loop {
         let core = this_core();
-        let due = core.pending.swap(0, Ordering::SeqCst);
+        // An exchange costs more than a look.
+        let due = if core.pending.load(Ordering::SeqCst) == 0 { 0 } else { core.pending.swap(0, Ordering::SeqCst) };
         if due & pending::TIMER != 0 {
             timer::fired(core);
         }
@@ -155,7 +156,7 @@ fn settle() {
             continue;
         }
         let thread = current();
-        if thread.attention.swap(false, Ordering::SeqCst) {
+        if thread.attention.load(Ordering::SeqCst) && thread.attention.swap(false, Ordering::SeqCst) {
             if thread.doomed.load(Ordering::SeqCst) {
                 process::exit_thread(0);
             }

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use shm_ipc::block::{self, ARGS, MAX_SEGMENTS, Segment, Span};
 use shm_ipc::calls::private;
 use shm_ipc::doorbell::Attention;
-use shm_ipc::ring::{Completion, Consumer, Incoming, Producer, PushError, SIGINFO_BYTES, Submission};
+use shm_ipc::ring::{Completion, Consumer, Incoming, Producer, PushError, Ring, SIGINFO_BYTES, Submission};
 use spin::Mutex;
 
 use crate::abi::{self, Errno, SysResult};
@@ -27,6 +27,8 @@ use crate::{boot, platform};
 pub struct Rings {
     submissions: Mutex<Producer<'static>>,
     completions: Mutex<Consumer<'static>>,
+    /// Where they lie, to look without the lock.
+    answers: &'static Ring,
     calls: Mutex<Vec<Call>>,
     generation: AtomicU64,
 }
@@ -65,10 +67,11 @@ fn slot_of(token: u64) -> usize {
 impl Rings {
     /// The kernel's ends of a core's rings.
     #[must_use]
-    pub fn new(submissions: Producer<'static>, completions: Consumer<'static>) -> Self {
+    pub fn new(submissions: &'static Ring, completions: &'static Ring) -> Self {
         Rings {
-            submissions: Mutex::new(submissions),
-            completions: Mutex::new(completions),
+            submissions: Mutex::new(Producer::new(submissions)),
+            completions: Mutex::new(Consumer::new(completions)),
+            answers: completions,
             calls: Mutex::new(Vec::new()),
             generation: AtomicU64::new(1),
         }
@@ -124,7 +127,7 @@ impl Rings {
     /// Whether an answer waits in the ring.
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        self.completions.lock().is_empty().map_or(true, |empty| !empty)
+        !self.answers.is_drained()
     }
 }
 
@@ -133,7 +136,7 @@ impl Rings {
 /// # Panics
 /// When the proxy has corrupted the ring: nothing can be forwarded any more.
 pub fn poll(core: &Core) {
-    loop {
+    while core.rings.has_answer() {
         let next = core.rings.completions.lock().pop::<Incoming>();
         match next {
             Ok(None) => return,

@@ -19,7 +19,7 @@
 //! How to sleep, wake and interrupt differs per platform (futex, eventfd, IPI) and is the
 //! caller's business; the word itself doubles as the futex.
 
-use crate::sync::{AtomicU32, Ordering, fence};
+use crate::sync::{AtomicU32, Ordering, full_fence};
 
 /// What the waiter needs to be told of new messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Doorbell {
     /// or be ended by a wake-up that came before it.
     pub fn announce(&self, attention: Attention) {
         self.set(attention);
-        fence(Ordering::SeqCst);
+        full_fence();
     }
 
     /// Waiter: back to polling. A ringer may have seen the announcement before: its wake-up or
@@ -105,7 +105,7 @@ impl Doorbell {
     /// is reported to one ringer only, which must then act at once (other ringers count on it).
     #[must_use]
     pub fn ring(&self) -> Attention {
-        fence(Ordering::SeqCst);
+        full_fence();
         // While the waiter polls its word is only read, so that the line stays shared.
         if self.word.load(Ordering::Relaxed) == Attention::Polling as u32 {
             return Attention::Polling;

@@ -108,6 +108,13 @@ impl<const N: usize> Ring<N> {
     /// memory is found there, not made by [`Ring::new`].
     const SIZE_IS_SOUND: () = assert!(N.is_power_of_two() && N <= 1 << 30);
 
+    /// Whether the consumer, who asks, has consumed all that was produced. Neither end of the ring is
+    /// needed for that.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.tail.0.load(Ordering::Acquire) == self.head.0.load(Ordering::Relaxed)
+    }
+
     /// An empty ring.
     #[must_use]
     pub fn new() -> Self {

@@ -5,8 +5,9 @@
 //! registers lie at its top.
 
 use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::TrapFrame;
+use super::{MXCSR, TrapFrame, USER_CS, VectorArea, XMM};
 
 /// Bytes of a kernel stack, and its alignment.
 pub const KERNEL_STACK: usize = 32 << 10;
@@ -62,8 +63,9 @@ tacet_enter_on_stack:               # (rdi: stack top, rsi: function)
     # Everything from tacet_leave_begin to tacet_leave_end may be abandoned and done again:
     # an interrupt that arrives in there goes on at tacet_leave_again with rsp = the frame.
     .globl tacet_leave
-tacet_leave:                        # (rdi: frame, rsi: vector area, rdx: pending word)
+tacet_leave:                        # (rdi: frame, rsi: vector area, rdx: pending word, ecx: partial, r8d: jump)
     mov rsp, rdi
+    mov edi, ecx
     mov rcx, rdx
     mov eax, -1
     mov edx, -1
@@ -71,7 +73,18 @@ tacet_leave:                        # (rdi: frame, rsi: vector area, rdx: pendin
 tacet_leave_begin:
     cmp dword ptr [rcx], 0
     jne tacet_leave_again
+    test edi, edi
+    jnz 1f
     xrstor64 [rsi]
+    jmp 2f
+1:  ldmxcsr [rsi + {mxcsr}]
+    .set tacet_xmm, {xmm}
+    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+    movaps xmm\n, [rsi + tacet_xmm]
+    .set tacet_xmm, tacet_xmm + 16
+    .endr
+2:  test r8d, r8d
+    jnz 3f
     pop r15
     pop r14
     pop r13
@@ -88,6 +101,25 @@ tacet_leave_begin:
     pop rsi
     pop rdi
     iretq
+3:  pop r15                         # The program's own ring: a jump is enough, and takes less.
+    pop r14
+    pop r13
+    pop r12
+    pop rbp
+    pop rbx
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rax
+    pop rcx                         # Where it goes on.
+    pop rdx
+    pop rsi
+    pop rdi
+    add rsp, 16
+    popfq
+    pop rsp
+    jmp rcx
     .globl tacet_leave_end
 tacet_leave_end:
     .globl tacet_leave_again
@@ -96,14 +128,16 @@ tacet_leave_again:
     and rsp, -16
     call tacet_leave_interrupted
     ud2
-"
+",
+    mxcsr = const MXCSR,
+    xmm = const XMM,
 );
 
 unsafe extern "C" {
     fn tacet_switch(keep: *mut u64, load: u64);
     fn tacet_begin();
     fn tacet_enter_on_stack(top: u64, function: extern "C" fn() -> !) -> !;
-    fn tacet_leave(frame: *const TrapFrame, vector: *const u8, pending: *const u32) -> !;
+    fn tacet_leave(frame: *const TrapFrame, vector: *const u8, pending: *const u32, partial: u32, jump: u32) -> !;
     fn tacet_leave_begin();
     fn tacet_leave_end();
     fn tacet_leave_again();
@@ -147,15 +181,34 @@ pub unsafe fn enter_on_stack(top: u64, function: extern "C" fn() -> !) -> ! {
     unsafe { tacet_enter_on_stack(top, function) }
 }
 
+/// Whether kernel and program run in the same ring, so that a jump leads from the one to the other.
+static SHARES_RING: AtomicBool = AtomicBool::new(false);
+
+/// Boot: kernel and program run in the same ring.
+pub fn share_ring() {
+    SHARES_RING.store(true, Ordering::Relaxed);
+}
+
 /// Loads the program's registers and goes there, unless `pending` is not zero: then (and when
 /// an interrupt arrives on the way) `tacet_leave_interrupted` runs at the top of the stack.
 ///
 /// # Safety
 /// `frame` lies at the top of the current thread's kernel stack and holds program registers;
-/// `vector` is an XSAVE area that XRSTOR accepts.
-pub unsafe fn leave_to_user(frame: *const TrapFrame, vector: *const u8, pending: *const u32) -> ! {
+/// `vector` is the thread's, and XRSTOR accepts it.
+pub unsafe fn leave_to_user(frame: *const TrapFrame, vector: &VectorArea, pending: *const u32) -> ! {
     // SAFETY: the caller's promise is what the code needs.
-    unsafe { tacet_leave(frame, vector, pending) }
+    unsafe {
+        let jump = SHARES_RING.load(Ordering::Relaxed) && can_be_jumped_to(&*frame);
+        tacet_leave(frame, vector.as_ptr(), pending, vector.is_partial().into(), jump.into())
+    }
+}
+
+/// Whether the registers are as a system call leaves them: where it goes on stands in rcx, and flags that
+/// nothing depends on between two instructions.
+fn can_be_jumped_to(frame: &TrapFrame) -> bool {
+    const TRAP: u64 = 1 << 8;
+    const RESUME: u64 = 1 << 16;
+    frame.rcx == frame.rip && frame.cs == USER_CS && frame.rflags & (TRAP | RESUME) == 0
 }
 
 /// First address of the part of [`leave_to_user`] that may be abandoned, the address after it,

@@ -10,13 +10,15 @@ mod memory;
 mod vector;
 
 pub use context::{
-    KERNEL_STACK, StackHead, enter_on_stack, leave_to_user, prepare_stack, return_window, stack_head, switch,
+    KERNEL_STACK, StackHead, enter_on_stack, leave_to_user, prepare_stack, return_window, share_ring, stack_head,
+    switch,
 };
 pub use frame::{TrapFrame, USER_CS, USER_CS_32, USER_SS};
 pub use guarded::{
     Inaccessible, guarded_cas_u32, guarded_copy, guarded_fixup, guarded_load_u32, set_access_prevention,
 };
-pub use vector::{VectorArea, components as vector_components, vector_bytes};
+pub(crate) use vector::save_part;
+pub use vector::{AREA_IS_PARTIAL, MXCSR, VectorArea, XMM, components as vector_components, vector_bytes};
 
 /// Time-stamp counter, ordered after everything before it.
 #[must_use]

@@ -1,6 +1,14 @@
 //! The program's floating-point and vector registers while the kernel runs: an XSAVE area in
 //! the standard (not compacted) format, as Linux puts it on signal frames.
+//!
+//! XSAVE and XRSTOR of all components take several times as long as everything else that a short system
+//! call needs. So a call saves only what the kernel's own code may change, MXCSR and the xmm registers: it
+//! is compiled for the baseline of x86-64, whose instructions leave the rest alone, also the upper parts of
+//! the registers that they write to (Intel SDM volume 1, section 14.3). The rest stays in the registers and
+//! is saved when the thread gives its core to another, or somebody looks at it.
 
+use core::arch::asm;
+use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Legacy region: x87, MXCSR and xmm registers.
@@ -9,6 +17,12 @@ pub const LEGACY_BYTES: usize = 512;
 pub const MIN_BYTES: usize = LEGACY_BYTES + 64;
 /// Offset of the header's XSTATE_BV.
 const XSTATE_BV: usize = 512;
+/// Offset of MXCSR.
+pub const MXCSR: usize = 24;
+/// Offset of the first of the xmm registers, 16 bytes each.
+pub const XMM: usize = 160;
+/// The component of the xmm registers.
+const SSE: u64 = 2;
 
 static BYTES: AtomicUsize = AtomicUsize::new(0);
 
@@ -42,12 +56,38 @@ fn xgetbv0() -> u64 {
     unsafe { core::arch::x86_64::_xgetbv(0) }
 }
 
+/// Assembly that saves MXCSR and the xmm registers in the area whose address is in register `$area`; operands
+/// `mxcsr` and `xmm` are [`MXCSR`] and [`XMM`]. Whoever uses it sets the area's flag.
+macro_rules! save_part {
+    ($area:literal) => {
+        concat!(
+            "stmxcsr [",
+            $area,
+            " + {mxcsr}]\n",
+            ".set tacet_xmm, {xmm}\n",
+            ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n",
+            "movaps [",
+            $area,
+            " + tacet_xmm], xmm\\n\n",
+            ".set tacet_xmm, tacet_xmm + 16\n",
+            ".endr\n"
+        )
+    };
+}
+pub(crate) use save_part;
+
 /// An XSAVE area of one thread.
 #[derive(Debug)]
-#[repr(transparent)]
+#[repr(C)]
 pub struct VectorArea {
     at: *mut u8,
+    /// Whether only MXCSR and the xmm registers are in it, and the rest in the registers of the core
+    /// whose kernel stack the thread stands on. Set where the thread enters the kernel.
+    is_partial: Cell<bool>,
 }
+
+/// Where in an area the flag lies that says it is partial: for assembly of platforms.
+pub const AREA_IS_PARTIAL: usize = core::mem::offset_of!(VectorArea, is_partial);
 
 // SAFETY: plain memory, owned.
 unsafe impl Send for VectorArea {}
@@ -69,7 +109,7 @@ impl VectorArea {
         if at.is_null() {
             return None;
         }
-        let area = VectorArea { at };
+        let area = VectorArea { at, is_partial: Cell::new(false) };
         area.reset();
         Some(area)
     }
@@ -77,6 +117,7 @@ impl VectorArea {
     /// Back to the state in which Linux starts a program: XSTATE_BV 0 means "initial" for
     /// everything except MXCSR, which XRSTOR always loads.
     pub fn reset(&self) {
+        self.is_partial.set(false);
         self.bytes_mut()[..MIN_BYTES].fill(0);
         self.bytes_mut()[0..2].copy_from_slice(&0x37fu16.to_le_bytes());
         self.bytes_mut()[24..28].copy_from_slice(&0x1f80u32.to_le_bytes());
@@ -88,9 +129,31 @@ impl VectorArea {
         self.at
     }
 
+    /// Somebody has written all of it by [`VectorArea::as_ptr`].
+    pub fn is_whole(&self) {
+        self.is_partial.set(false);
+    }
+
+    /// Whether only a part is in it.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.is_partial.get()
+    }
+
+    /// Saves what is still in the registers. Only the thread itself calls it for its area, where that is
+    /// partial; another thread's is whole.
+    pub fn complete(&self) {
+        if self.is_partial.replace(false) {
+            // SAFETY: the area has room for all components. The rest of the registers is this thread's
+            // (see `is_partial`).
+            unsafe { save_the_rest(self.at) };
+        }
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
+        self.complete();
         // SAFETY: allocated with this size, initialised (zeroed).
         unsafe { core::slice::from_raw_parts(self.at, vector_bytes()) }
     }
@@ -99,6 +162,7 @@ impl VectorArea {
     #[allow(clippy::mut_from_ref, reason = "only the owning thread's core uses the area")]
     #[must_use]
     pub fn bytes_mut(&self) -> &mut [u8] {
+        self.complete();
         // SAFETY: as in `bytes`; the scheduler lets only the owning thread's core here.
         unsafe { core::slice::from_raw_parts_mut(self.at, vector_bytes()) }
     }
@@ -126,6 +190,30 @@ impl VectorArea {
     /// Copies another thread's state.
     pub fn copy_from(&self, other: &VectorArea) {
         self.bytes_mut().copy_from_slice(other.bytes());
+    }
+}
+
+/// Adds all components but SSE to an area that has that one and MXCSR.
+///
+/// # Safety
+/// `at` is an XSAVE area of [`vector_bytes`].
+unsafe fn save_the_rest(at: *mut u8) {
+    const ALL_BUT_SSE: u64 = !SSE;
+    // SAFETY: the caller's promise. With AVX among the components MXCSR is written too, which has the
+    // kernel's value by now.
+    unsafe {
+        let mxcsr = at.add(MXCSR).cast::<u32>();
+        let programs = mxcsr.read();
+        asm!(
+            "xsave64 [{at}]",
+            at = in(reg) at,
+            in("eax") ALL_BUT_SSE as u32,
+            in("edx") (ALL_BUT_SSE >> 32) as u32,
+            options(nostack, preserves_flags),
+        );
+        mxcsr.write(programs);
+        let present = at.add(XSTATE_BV).cast::<u64>();
+        present.write(present.read() | SSE);
     }
 }
 

@@ -102,6 +102,7 @@ fn switch_to(core: &'static Core, next: Arc<Thread>) {
     let me = current();
     assert!(me.stack_is_intact(), "kernel stack of thread {} has overflowed", me.tid);
     if !me.is_idle() {
+        me.vector.complete();
         me.own.bases.set(platform::get().segment_bases());
     }
     account(core, me);

@@ -87,6 +87,8 @@ unsafe impl Sync for Thread {}
 pub const THREAD_STACK: usize = core::mem::offset_of!(Thread, stack);
 /// Where in a thread the pointer to its XSAVE area lies.
 pub const THREAD_VECTOR: usize = core::mem::offset_of!(Thread, vector);
+/// Where in a thread the flag lies that says this area is partial.
+pub const THREAD_VECTOR_IS_PARTIAL: usize = THREAD_VECTOR + arch::AREA_IS_PARTIAL;
 
 /// A kernel stack, given back when dropped.
 #[derive(Debug)]

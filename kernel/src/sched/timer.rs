@@ -32,16 +32,37 @@ pub const SLICE_NS: u64 = 4_000_000;
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
 /// The deadlines of one core.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Timers {
     events: Mutex<BTreeMap<Key, Event>>,
+    /// The first of them, or [`NONE`]; changed under the lock, to look without it.
+    first: AtomicU64,
     /// For which time the platform's timer is set; 0: not set.
     set_for: AtomicU64,
 }
 
+/// No deadline.
+const NONE: u64 = u64::MAX;
+
+impl Default for Timers {
+    fn default() -> Self {
+        Timers { events: Mutex::default(), first: AtomicU64::new(NONE), set_for: AtomicU64::new(0) }
+    }
+}
+
+impl Timers {
+    fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<Key, Event>) -> T) -> T {
+        let mut events = self.events.lock();
+        let result = change(&mut events);
+        let first = events.keys().next().map_or(NONE, |key| key.0);
+        self.first.store(first, Ordering::SeqCst);
+        result
+    }
+}
+
 fn insert(core: &Core, deadline: u64, event: Event) -> Key {
     let key = (deadline, SEQUENCE.fetch_add(1, Ordering::Relaxed));
-    core.timers.events.lock().insert(key, event);
+    core.timers.change(|events| events.insert(key, event));
     key
 }
 
@@ -62,28 +83,26 @@ pub fn arm_posix(core: &Core, deadline: u64, id: i32) -> Key {
 
 /// Takes a deadline back, if it has not passed yet.
 pub fn disarm(core: &Core, key: Key) {
-    core.timers.events.lock().remove(&key);
+    core.timers.change(|events| events.remove(&key));
 }
 
 /// The core's next deadline.
 pub fn next(core: &Core) -> Option<u64> {
-    core.timers.events.lock().keys().next().map(|key| key.0)
+    Some(core.timers.first.load(Ordering::SeqCst)).filter(|first| *first != NONE)
 }
 
 /// Acts on all deadlines of this core that have passed.
 pub fn expire(core: &Core) {
-    if core.timers.events.lock().is_empty() {
+    if next(core).is_none() {
         return;
     }
     let now = platform::get().monotonic();
     loop {
-        let event = {
-            let mut events = core.timers.events.lock();
-            match events.first_entry() {
-                Some(entry) if entry.key().0 <= now => entry.remove(),
-                _ => return,
-            }
-        };
+        let event = core.timers.change(|events| match events.first_entry() {
+            Some(entry) if entry.key().0 <= now => Some(entry.remove()),
+            _ => None,
+        });
+        let Some(event) = event else { return };
         match event {
             Event::Wait(ticket) => {
                 ticket.redeem(Wake::Timeout);

@@ -30,13 +30,13 @@ use x86_64::structures::DescriptorTablePointer;
 
 use super::cpu::{self, CoreArea, KERNEL_CS, RUNNING, SCRATCH};
 use super::{apic, shootdown, start};
-use crate::arch::{self, KERNEL_STACK, TrapFrame};
+use crate::arch::{self, KERNEL_STACK, MXCSR, TrapFrame, XMM, save_part};
 use crate::boot;
 use crate::entry::{self, Fault, Trap};
 use crate::mm::{self, Access};
 use crate::sched::core::{Core, pending};
 use crate::sched::signal::{FaultWords, number};
-use crate::sched::thread::{THREAD_STACK, THREAD_VECTOR};
+use crate::sched::thread::{THREAD_STACK, THREAD_VECTOR, THREAD_VECTOR_IS_PARTIAL};
 
 /// The core's timer.
 pub const TIMER_VECTOR: u8 = 0xf3;
@@ -139,6 +139,7 @@ tacet_interrupted:
     mov r12, [r12]
     mov r12, [r12 + {running}]
     mov r12, [r12]
+    mov byte ptr [r12 + {is_partial}], 0
     mov r12, [r12 + {vector}]
     mov eax, -1
     mov edx, -1
@@ -238,10 +239,11 @@ tacet_call:
     mov rbx, rsp
     and rbx, -{kernel_stack}
     mov rbx, [rbx]
+    mov byte ptr [rbx + {is_partial}], 1
     mov rdi, [rbx + {vector}]
-    mov eax, -1
-    mov edx, -1
-    xsave64 [rdi]
+",
+    save_part!("rdi"),
+    r"
     mov rdi, rbx
     and rsp, -16
     call tacet_called
@@ -282,10 +284,11 @@ tacet_call32:
     mov rbx, rsp
     and rbx, -{kernel_stack}
     mov rbx, [rbx]
+    mov byte ptr [rbx + {is_partial}], 1
     mov rdi, [rbx + {vector}]
-    mov eax, -1
-    mov edx, -1
-    xsave64 [rdi]
+",
+    save_part!("rdi"),
+    r"
     mov rdi, rbx
     and rsp, -16
     call tacet_called32
@@ -296,6 +299,9 @@ tacet_call32:
     running = const RUNNING,
     scratch = const SCRATCH,
     vector = const THREAD_VECTOR,
+    is_partial = const THREAD_VECTOR_IS_PARTIAL,
+    mxcsr = const MXCSR,
+    xmm = const XMM,
     thread_stack = const THREAD_STACK,
     kernel_stack = const KERNEL_STACK,
     user_ss = const arch::USER_SS,

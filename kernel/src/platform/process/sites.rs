@@ -37,12 +37,12 @@ use shm_ipc::layout::{MAX_CORES, PAGE};
 use spin::Mutex;
 
 use super::{Process, segments};
-use crate::arch::{KERNEL_STACK, StackHead, TrapFrame};
+use crate::arch::{KERNEL_STACK, MXCSR, StackHead, TrapFrame, XMM, save_part};
 use crate::entry::{self, Trap};
 use crate::mm::{self, user};
 use crate::platform::{Platform, Prot};
 use crate::sched::core::{Core, this_core};
-use crate::sched::thread::{THREAD_STACK, THREAD_VECTOR, current};
+use crate::sched::thread::{THREAD_STACK, THREAD_VECTOR, THREAD_VECTOR_IS_PARTIAL, current};
 
 const JUMP: usize = 5;
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
@@ -106,10 +106,11 @@ tacet_fast_entry:                   # (rax: number, rcx: where to go on; r11 is 
     mov rsi, rsp
     and rsi, -{stack_bytes}
     mov rsi, [rsi + {owner}]
+    mov byte ptr [rsi + {is_partial}], 1
     mov rsi, [rsi + {vector}]
-    mov eax, -1
-    mov edx, -1
-    xsave64 [rsi]
+",
+    save_part!("rsi"),
+    r"
     ldmxcsr [rip + tacet_fast_mxcsr]
     xor ebp, ebp
     call {arrive}
@@ -125,6 +126,9 @@ tacet_fast_mxcsr:
     stack_bytes = const KERNEL_STACK,
     owner = const core::mem::offset_of!(StackHead, owner),
     vector = const THREAD_VECTOR,
+    is_partial = const THREAD_VECTOR_IS_PARTIAL,
+    mxcsr = const MXCSR,
+    xmm = const XMM,
     arrive = sym arrive,
 );
 

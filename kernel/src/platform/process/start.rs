@@ -73,6 +73,7 @@ fn unmap(from: u64, to: u64) {
 }
 
 fn start_cores(info: &BootInfo) -> Result<(), Errno> {
+    arch::share_ring();
     traps::install()?;
     for core in &sched::cores()[1..] {
         start_thread(core)?;

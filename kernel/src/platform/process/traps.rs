@@ -306,7 +306,9 @@ unsafe fn save_vector(from: *const u8, to: &arch::VectorArea) {
         let size = from.add(SOFTWARE + 16).cast::<u32>().read_unaligned() as usize;
         if magic == MAGIC1 && size <= arch::vector_bytes() {
             core::ptr::copy_nonoverlapping(from, to.as_ptr(), size);
+            to.is_whole();
         } else {
+            to.reset();
             to.load(core::slice::from_raw_parts(from, 512));
         }
     }
