@@ -6,12 +6,12 @@
 //! which does.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use shm_ipc::block::{self, ARGS, MAX_SEGMENTS, Segment, Span};
 use shm_ipc::calls::private;
 use shm_ipc::doorbell::Attention;
-use shm_ipc::ring::{Completion, Consumer, Incoming, Producer, PushError, Ring, SIGINFO_BYTES, Submission};
+use shm_ipc::ring::{Completion, Consumer, Corrupt, Incoming, Producer, PushError, Ring, SIGINFO_BYTES, Submission};
 use spin::Mutex;
 
 use crate::abi::{self, Errno, SysResult};
@@ -27,8 +27,9 @@ use crate::{boot, platform};
 pub struct Rings {
     submissions: Mutex<Producer<'static>>,
     completions: Mutex<Consumer<'static>>,
-    /// Where they lie, to look without the lock.
+    /// Where they lie, and how many have been taken, to look without the lock.
     answers: &'static Ring,
+    taken: AtomicU32,
     calls: Mutex<Vec<Call>>,
     generation: AtomicU64,
 }
@@ -72,6 +73,7 @@ impl Rings {
             submissions: Mutex::new(Producer::new(submissions)),
             completions: Mutex::new(Consumer::new(completions)),
             answers: completions,
+            taken: AtomicU32::new(0),
             calls: Mutex::new(Vec::new()),
             generation: AtomicU64::new(1),
         }
@@ -127,7 +129,17 @@ impl Rings {
     /// Whether an answer waits in the ring.
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        !self.answers.is_drained()
+        self.answers.produced() != self.taken.load(Ordering::Relaxed)
+    }
+
+    /// The next message, if there is one.
+    fn take(&self) -> Result<Option<Incoming>, Corrupt> {
+        let mut completions = self.completions.lock();
+        let message = completions.pop::<Incoming>()?;
+        if message.is_some() {
+            self.taken.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(message)
     }
 }
 
@@ -137,8 +149,7 @@ impl Rings {
 /// When the proxy has corrupted the ring: nothing can be forwarded any more.
 pub fn poll(core: &Core) {
     while core.rings.has_answer() {
-        let next = core.rings.completions.lock().pop::<Incoming>();
-        match next {
+        match core.rings.take() {
             Ok(None) => return,
             Ok(Some(Incoming::Answer(completion))) => {
                 if let Some(ticket) = core.rings.answer(completion) {

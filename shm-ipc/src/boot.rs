@@ -173,7 +173,7 @@ mod tests {
         ) {
             let mut info = BootInfo::read_from_bytes(&bytes).expect("any bytes are one");
             info.strings_len = strings.len() as u64;
-            let (region, layout) = cell(boot_len(info.strings_len) + spare, 8 * PAGE);
+            let (region, layout) = cell(boot_len(info.strings_len) + spare, 9 * PAGE);
             prop_assert!(write(&region, &layout, &info, &strings));
             let (read, at) = read(&region, &layout).expect("it was written");
             prop_assert_eq!(read, info);
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn strings_that_do_not_fit_are_not_written() {
-        let (region, layout) = cell(boot_len(3), 2 * PAGE);
+        let (region, layout) = cell(boot_len(3), 3 * PAGE);
         assert!(write(&region, &layout, &info(3), b"abc"));
         assert!(!write(&region, &layout, &info(4), b"abcd"));
         assert!(!write(&region, &layout, &info(2), b"abc"), "another length than it says");
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn impossible_lengths_are_not_read() {
-        let (region, layout) = cell(boot_len(3), 2 * PAGE);
+        let (region, layout) = cell(boot_len(3), 3 * PAGE);
         for strings_len in [4, PAGE, u64::MAX - INFO, u64::MAX - INFO + 1, u64::MAX] {
             assert!(region.write(layout.boot, info(strings_len).as_bytes()));
             assert_eq!(read(&region, &layout), None, "{strings_len:#x}");
@@ -207,9 +207,9 @@ mod tests {
 
     #[test]
     fn a_layout_larger_than_the_region_is_not_read() {
-        let (region, layout) = cell(boot_len(0), 2 * PAGE);
+        let (region, layout) = cell(boot_len(0), 3 * PAGE);
         assert!(write(&region, &layout, &info(0), b""));
         assert!(read(&region, &layout).is_some());
-        assert_eq!(read(&region, &Layout { end: 2 * PAGE + 1, ..layout }), None);
+        assert_eq!(read(&region, &Layout { end: 3 * PAGE + 1, ..layout }), None);
     }
 }

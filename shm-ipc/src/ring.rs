@@ -108,11 +108,11 @@ impl<const N: usize> Ring<N> {
     /// memory is found there, not made by [`Ring::new`].
     const SIZE_IS_SOUND: () = assert!(N.is_power_of_two() && N <= 1 << 30);
 
-    /// Whether the consumer, who asks, has consumed all that was produced. Neither end of the ring is
-    /// needed for that.
+    /// Messages ever produced (wrapping), as far as the producer can be believed: for a consumer that
+    /// counts what it has taken, and only wants to know whether there is more.
     #[must_use]
-    pub fn is_drained(&self) -> bool {
-        self.tail.0.load(Ordering::Acquire) == self.head.0.load(Ordering::Relaxed)
+    pub fn produced(&self) -> u32 {
+        self.tail.0.load(Ordering::Acquire)
     }
 
     /// An empty ring.

@@ -225,9 +225,129 @@ static void run_stepped(void) {
     SHOW(changed(10));
 }
 
+/* The state beside the general registers: xmm, upper parts of ymm where the machine has them, the stack of
+ * x87, both control words. */
+struct vectors {
+    uint64_t low[16][2], high[16][2];
+    double x87;
+    uint32_t mxcsr;
+    uint16_t control;
+};
+
+static int has_avx;
+
+static void load_vectors(const struct vectors *v) {
+    __asm__ volatile("fninit; fldcw %0; ldmxcsr %1; fldl %2" ::"m"(v->control), "m"(v->mxcsr), "m"(v->x87));
+#define LOAD(n) __asm__ volatile("movups %0, %%xmm" #n ::"m"(v->low[n]));
+#define LOAD_WIDE(n)                                                                                               \
+    __asm__ volatile("vmovups %0, %%xmm" #n "; vinsertf128 $1, %1, %%ymm" #n ", %%ymm" #n ::"m"(v->low[n]),         \
+                     "m"(v->high[n]));
+#define ALL(what)                                                                                                  \
+    what(0) what(1) what(2) what(3) what(4) what(5) what(6) what(7) what(8) what(9) what(10) what(11) what(12)       \
+        what(13) what(14) what(15)
+    if (has_avx) {
+        ALL(LOAD_WIDE)
+    } else {
+        ALL(LOAD)
+    }
+}
+
+static void store_vectors(struct vectors *v) {
+#define STORE(n) __asm__ volatile("movups %%xmm" #n ", %0" : "=m"(v->low[n]));
+#define STORE_WIDE(n)                                                                                              \
+    __asm__ volatile("vmovups %%xmm" #n ", %0; vextractf128 $1, %%ymm" #n ", %1" : "=m"(v->low[n]), "=m"(v->high[n]));
+    if (has_avx) {
+        ALL(STORE_WIDE)
+    } else {
+        ALL(STORE)
+    }
+    __asm__ volatile("fstpl %0; fnstcw %1; stmxcsr %2" : "=m"(v->x87), "=m"(v->control), "=m"(v->mxcsr));
+}
+
+/* Loads values that differ each time, makes a call from one place, and looks at them. */
+__attribute__((noinline)) static long vectors_changed(long number, long rounds, uint64_t seed) {
+    long wrong = 0;
+    uint64_t state = seed * 2654435761u + 88172645463325252;
+    for (long round = 0; round < rounds; round++) {
+        struct vectors given, got;
+        memset(&given, 0, sizeof given);
+        uint64_t *word = &given.low[0][0];
+        for (size_t at = 0; at < (has_avx ? 64 : 32); at++) {
+            state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+            word[at] = state;
+        }
+        given.x87 = (double)(long)state;
+        given.control = round % 2 ? 0x37f : 0xf7f;
+        given.mxcsr = round % 3 ? 0x1f80 : 0x7f80;
+        memset(&got, 0, sizeof got);
+        long result = number;
+        load_vectors(&given);
+        __asm__ volatile("call vector_call" : "+a"(result) : : "rcx", "r11", "memory", "cc");
+        store_vectors(&got);
+        __asm__ volatile("fninit");
+        wrong += result < 0 || memcmp(&given, &got, sizeof got) != 0;
+    }
+    uint32_t plain = 0x1f80;
+    __asm__ volatile("ldmxcsr %0" ::"m"(plain));
+    return wrong;
+}
+
+/* The two instructions that a C library makes a call by; each number has a place of its own. */
+__asm__(".text\n"
+        "vector_call:\n"
+        "cmp $24, %eax\n"
+        "je 1f\n"
+        ".balign 16\n"
+        "mov $110, %eax\n"
+        "syscall\n"
+        "ret\n"
+        ".balign 16\n"
+        "1: mov $24, %eax\n"
+        "syscall\n"
+        "ret\n");
+
+static void overwrite_vectors(int signal) {
+    struct vectors other;
+    memset(&other, 0x5a, sizeof other);
+    other.x87 = -1, other.control = 0x27f, other.mxcsr = 0x1fc0;
+    load_vectors(&other);
+    __asm__ volatile("fninit");
+    count(signal);
+}
+
+static void *yield_vectors(void *seed) {
+    return (void *)vectors_changed(24, 3000, (uint64_t)seed);
+}
+
+static void run_vectors(void) {
+    __builtin_cpu_init();
+    has_avx = __builtin_cpu_supports("avx");
+    SHOW(vectors_changed(110, 2000, 1));
+    /* Several threads that take turns on each core. */
+    pthread_t threads[6];
+    for (long number = 0; number < 6; number++)
+        pthread_create(&threads[number], NULL, yield_vectors, (void *)(number + 10));
+    long wrong = 0;
+    for (int number = 0; number < 6; number++) {
+        void *result;
+        pthread_join(threads[number], &result);
+        wrong += (long)result;
+    }
+    SHOW(wrong);
+    /* Handlers, which begin with registers of their own, at any moment. */
+    signal(SIGALRM, overwrite_vectors);
+    struct itimerval often = {{0, 3000}, {0, 3000}}, never = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &often, NULL);
+    long rounds = 0;
+    for (wrong = 0; signals < 30; rounds++)
+        wrong += vectors_changed(rounds % 2 ? 110 : 24, 100, (uint64_t)rounds);
+    setitimer(ITIMER_REAL, &never, NULL);
+    SHOW(wrong);
+}
+
 int main(int argc, char **argv) {
     const struct section sections[] = {
-        {"registers", run_registers}, {"signals", run_signals}, {"threads", run_threads}, {"gs", run_gs},
+        {"registers", run_registers}, {"signals", run_signals}, {"threads", run_threads}, {"gs", run_gs}, {"vectors", run_vectors},
         {"replaced", run_replaced},   {"written", run_written}, {"stepped", run_stepped}, {0},
     };
     return run_section(argc, argv, sections);

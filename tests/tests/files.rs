@@ -4,6 +4,8 @@ use tacet_tests::{Case, Language, build};
 
 tacet_tests::sections!("files.c": read_write, vectors, status, directories, names, descriptors, pipes, mapped_buffer);
 
+tacet_tests::sections!("transfer.c": cold, partly, limits, numbers, race);
+
 /// An inherited descriptor keeps its number and its position.
 #[test]
 fn inherited_descriptor() {

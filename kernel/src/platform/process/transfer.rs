@@ -16,9 +16,9 @@ const PAGE: u64 = 4096;
 
 /// Makes the call `number` if the program's memory lies in `user`.
 pub fn transfer(number: u32, args: [u64; 6], user: Range<u64>) -> Transfer {
-    let (at, len) = (args[1], args[2].min(MOST));
+    let (at, len) = (args[1], args[2]);
     let end = at.checked_add(len);
-    if at < user.start || end.is_none_or(|end| end > user.end) {
+    if len > MOST || at < user.start || end.is_none_or(|end| end > user.end) {
         return Transfer::Rest(0);
     }
     let number = u64::from(number);

@@ -171,6 +171,8 @@ const SYS_SECCOMP: i32 = 1;
 /// Offset of `si_arch` in the siginfo of SIGSYS.
 const SI_ARCH: usize = 28;
 const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+/// Flags that the kernel runs with: interrupts, as any program of the host's.
+const KERNEL_FLAGS: u64 = 0x202;
 /// Exception vector of a page fault.
 const PAGE_FAULT: u64 = 14;
 
@@ -210,6 +212,8 @@ extern "C" fn on_signal(signal: i32, info: *const [u8; 128], context: *mut HostU
         }
         note(core, signal as u8, info);
         context.rip = again;
+        // The program's may be loaded already, and its direction flag would turn the kernel's copies around.
+        context.rflags = KERNEL_FLAGS;
         // SAFETY: the core runs a thread of the program: it was about to leave for it.
         context.rsp = unsafe { (*core.running_thread()).frame() } as u64;
         return;
