@@ -350,12 +350,6 @@ impl Request {
         &self.owned[n]
     }
 
-    /// The first string that was passed ([`Request::path`]), with its end, if the program had one there.
-    #[must_use]
-    pub fn first_path(&self) -> Option<&[u8]> {
-        self.owned.first().map(Vec::as_slice)
-    }
-
     /// Appends program memory to argument `arg`. Gives how many of the `len` bytes are
     /// accessible, from the start.
     ///
@@ -461,7 +455,7 @@ impl Request {
     /// `EFAULT`, `ENAMETOOLONG`.
     pub fn path(&mut self, arg: usize, at: u64) -> Result<(), Errno> {
         if at != 0 {
-            let mut path = user::read_cstr(at, PATH_MAX)?;
+            let mut path = crate::syscall::known_to_linux(user::read_cstr(at, PATH_MAX)?)?;
             path.push(0);
             self.kernel_buffer(arg, path);
         }
@@ -536,7 +530,7 @@ fn most_bounced() -> u64 {
 }
 
 /// Longest path, with its end (`PATH_MAX`).
-const PATH_MAX: usize = 4096;
+pub const PATH_MAX: usize = 4096;
 
 fn exchange(nr: u32, block: u64, interruptible: bool) -> Completion {
     let thread = current_arc();

@@ -318,6 +318,7 @@ impl Cell {
             spin: self.plan.spin(),
             exec_fd: self.exec_fd,
             bare,
+            threads: Some(view.join("task")),
             machine: Some(Machine::new(self.machine.clone(), view)),
         })?;
         if is_bare {

@@ -1,4 +1,4 @@
-//! What the kernel tells of the program's memory for `/proc/<pid>/maps`.
+//! What the kernel tells of the program's memory for `/proc/<pid>/maps` and `smaps`.
 //!
 //! The kernel knows what is mapped where, Linux knows the files: the kernel sends its regions along
 //! with the call that opens the file, and the proxy writes the lines (proc(5)).
@@ -36,6 +36,8 @@ pub struct Area {
     pub offset: u64,
     /// See the kinds.
     pub number: u64,
+    /// Bytes that have memory of the cell's; 0 where the memory is Linux's.
+    pub resident: u64,
     /// `PROT_*`
     pub prot: u32,
     /// One of the constants above.
@@ -45,6 +47,6 @@ pub struct Area {
 const _: () = {
     use core::mem::offset_of;
     assert!(offset_of!(Area, offset) == 16);
-    assert!(offset_of!(Area, prot) == 32);
-    assert!(size_of::<Area>() == 40);
+    assert!(offset_of!(Area, prot) == 40);
+    assert!(size_of::<Area>() == 48);
 };

@@ -1,6 +1,7 @@
 /* What a program reads about itself in /proc. */
 #define _GNU_SOURCE
 #include "show.h"
+#include <dirent.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -171,6 +172,92 @@ static void section_threads(void) {
     CHECK((char *)&size >= stack && (char *)&size < stack + size);
 }
 
+static pthread_barrier_t counted;
+
+static void *waits(void *argument) {
+    pthread_barrier_wait(&counted);
+    pthread_barrier_wait(&counted);
+    return argument;
+}
+
+static int threads_in(int directory, int *has_first) {
+    DIR *stream = fdopendir(openat(directory, ".", O_RDONLY | O_DIRECTORY));
+    int count = 0;
+    *has_first = 0;
+    for (struct dirent *entry; (entry = readdir(stream));) {
+        if (entry->d_name[0] == '.')
+            continue;
+        char path[300], text[32] = "";
+        struct stat status;
+        snprintf(path, sizeof path, "/proc/self/task/%s", entry->d_name);
+        CHECK(stat(path, &status) == 0 && S_ISDIR(status.st_mode));
+        snprintf(path, sizeof path, "%s/comm", entry->d_name);
+        int fd = openat(directory, path, O_RDONLY);
+        CHECK(read(fd, text, sizeof text) == 7 && !strcmp(text, "procfs\n"));
+        close(fd);
+        *has_first |= atoi(entry->d_name) == getpid();
+        count++;
+    }
+    closedir(stream);
+    return count;
+}
+
+/* The directory of the threads. */
+static void section_task(void) {
+    int has_first, directory = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CHECK(fcntl(directory, F_GETFD) == FD_CLOEXEC);
+    SHOW(threads_in(directory, &has_first));
+    SHOW(has_first);
+    pthread_t threads[3];
+    pthread_barrier_init(&counted, NULL, 4);
+    for (int number = 0; number < 3; number++)
+        pthread_create(&threads[number], NULL, waits, NULL);
+    pthread_barrier_wait(&counted);
+    close(directory);
+    directory = open("/proc/self/task/", O_RDONLY);
+    SHOW(threads_in(directory, &has_first));
+    SHOW(has_first);
+    pthread_barrier_wait(&counted);
+    for (int number = 0; number < 3; number++)
+        pthread_join(threads[number], NULL);
+    close(directory);
+    directory = open("/proc/self/./task", O_RDONLY);
+    SHOW(threads_in(directory, &has_first));
+    close(directory);
+    SHOW(open("/proc/self/task", O_RDWR));
+    SHOW(access("/proc/self/task/1234567890", F_OK));
+    SHOW(access("/proc/self/task/1234567890/comm", F_OK));
+}
+
+/* How much of it is in memory. */
+static void section_resident(void) {
+    enum { BYTES = 3 << 20 };
+    char *memory = mmap(NULL, BYTES + 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mprotect(memory, 4096, PROT_NONE);
+    mprotect(memory + 4096 + BYTES, 4096, PROT_NONE);
+    memory += 4096;
+    memset(memory, 1, BYTES);
+    const char *text = content("/proc/self/smaps", NULL);
+    char head[32];
+    snprintf(head, sizeof head, "%08lx-%08lx rw-p", (unsigned long)memory, (unsigned long)memory + BYTES);
+    const char *area = strstr(text, head);
+    CHECK(area != NULL);
+    if (area) {
+        CHECK(!strncmp(strstr(area, "\nSize:"), "\nSize:               3072 kB\n", 29));
+        CHECK(atol(strstr(area, "\nRss:") + 5) == 3072);
+        CHECK(atol(strstr(area, "\nPrivate_Dirty:") + 15) == 3072);
+    }
+    CHECK(strstr(text, "[stack]\nSize:") && strstr(text, "libc.so.6\nSize:"));
+    text = content("/proc/self/smaps_rollup", NULL);
+    CHECK(strstr(text, "[rollup]\nRss: ") && atol(strstr(text, "\nRss:") + 5) >= 3072);
+    long size, resident, shared, code, zero, data;
+    CHECK(sscanf(content("/proc/self/statm", NULL), "%ld %ld %ld %ld %ld %ld", &size, &resident, &shared, &code,
+                 &zero, &data) == 6);
+    CHECK(resident >= 768 && resident <= size && shared < resident && zero == 0 && data >= 768 && code > 0);
+    /* The kernel's own memory is not in it: a gigabyte would be. */
+    CHECK(size < 1 << 18);
+}
+
 /* The ways to open such a file. */
 static void section_paths(void) {
     char path[64];
@@ -273,6 +360,7 @@ int main(int argc, char **argv, char **envp) {
     static const struct section sections[] = {
         {"areas", section_areas}, {"mappings", section_mappings}, {"files", section_files},
         {"threads", section_threads}, {"paths", section_paths}, {"start", section_start},
+        {"task", section_task}, {"resident", section_resident},
         {"numbers", section_numbers}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

@@ -15,6 +15,8 @@ pub struct Sizes {
     pub mapped: u64,
     /// What has frames or shows pages of Linux.
     pub resident: u64,
+    /// What of that shows pages of Linux.
+    pub of_linux: u64,
     /// Private memory that may be written, but for the stack.
     pub data: u64,
     /// The main thread's stack.
@@ -27,7 +29,11 @@ impl AddressSpace {
     /// Its regions, in order.
     #[must_use]
     pub fn areas(&self) -> Vec<Area> {
-        self.regions.iter().map(area_of).collect()
+        let resident = |vma: &Vma| match vma.kind.has_frames() {
+            true => self.mapped.filled(vma.range(), vma.end - vma.start),
+            false => 0,
+        };
+        self.regions.iter().map(|vma| area_of(vma, resident(vma))).collect()
     }
 
     /// How large it is.
@@ -37,7 +43,12 @@ impl AddressSpace {
         for vma in self.regions.iter() {
             let len = vma.end - vma.start;
             sizes.mapped += len;
-            sizes.resident += if vma.kind.has_frames() { self.mapped.filled(vma.range(), len) } else { len };
+            if vma.kind.has_frames() {
+                sizes.resident += self.mapped.filled(vma.range(), len);
+            } else {
+                sizes.resident += len;
+                sizes.of_linux += len;
+            }
             match vma.kind {
                 Kind::Stack => sizes.stack += len,
                 _ if vma.prot.contains(Prot::WRITE) && !vma.kind.is_shared() => sizes.data += len,
@@ -49,7 +60,7 @@ impl AddressSpace {
     }
 }
 
-fn area_of(vma: &Vma) -> Area {
+fn area_of(vma: &Vma, resident: u64) -> Area {
     let (kind, number, offset) = match vma.kind {
         Kind::Anon { .. } => (maps::ANONYMOUS, 0, 0),
         Kind::SharedAnon { id, .. } => (maps::SHARED_ANONYMOUS, id, 0),
@@ -62,7 +73,7 @@ fn area_of(vma: &Vma) -> Area {
         Kind::Vdso => (maps::VDSO, 0, 0),
         Kind::FileCopy { offset, id, .. } => (maps::COPY, id, offset),
     };
-    Area { start: vma.start, end: vma.end, offset, number, prot: vma.prot.bits(), kind }
+    Area { start: vma.start, end: vma.end, offset, number, resident, prot: vma.prot.bits(), kind }
 }
 
 #[cfg(test)]
@@ -92,8 +103,14 @@ mod tests {
             (maps::STACK, stack.start, 0),
         ];
         assert_eq!(kinds, expected);
-        let expected =
-            Sizes { mapped: 5 * PAGE + (1 << 20), resident: 5 * PAGE, data: 4 * PAGE, stack: 1 << 20, code: 0 };
+        let expected = Sizes {
+            mapped: 5 * PAGE + (1 << 20),
+            resident: 5 * PAGE,
+            of_linux: PAGE,
+            data: 4 * PAGE,
+            stack: 1 << 20,
+            code: 0,
+        };
         assert_eq!(space.sizes(), expected);
     }
 }

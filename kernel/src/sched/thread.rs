@@ -106,7 +106,7 @@ static THREADS: Mutex<BTreeMap<u32, Arc<Thread>>> = Mutex::new(BTreeMap::new());
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Beyond every process id of Linux (`PID_MAX_LIMIT`).
-const FIRST_TID: u32 = 1 << 22;
+pub const FIRST_TID: u32 = 1 << 22;
 
 /// A number for a new thread that neither Linux nor, as far as 128 threads go, another cell
 /// uses: futex words in memory shared between ranks hold such numbers (30 bits).

@@ -16,6 +16,7 @@ mod times;
 mod transfer;
 
 pub use exec::look_for_successor;
+pub use procfs::known_to_linux;
 
 use core::sync::atomic::Ordering;
 

@@ -7,8 +7,9 @@
 //! (`proxy/src/serve/procfs.rs`):
 //!
 //! ```text
-//! maps                           the areas of shm_ipc::maps
-//! auxv cmdline environ comm      the content
+//! maps smaps smaps_rollup        the areas of shm_ipc::maps
+//! auxv cmdline environ comm statm   the content
+//! task (the directory)           the threads' numbers, one a line
 //! status                         lines that replace those of the same key
 //! stat                           lines of a field's number (proc(5)) and what it is
 //! ```
@@ -22,38 +23,42 @@ use core::fmt::Write;
 use zerocopy::IntoBytes;
 
 use super::marshal::build;
-use crate::abi::SysResult;
+use crate::abi::{Errno, SysResult};
 use crate::boot;
+use crate::forward::PATH_MAX;
 use crate::loader::{self, Started};
 use crate::mm::{self, user};
 use crate::sched::affinity::CpuSet;
 use crate::sched::signal::{self, Action};
 use crate::sched::thread::{self, Thread, current_arc};
 use crate::sched::{process, this_core};
-use shm_ipc::calls::{Call, private};
+use shm_ipc::calls::{Call, Shape, private};
 use shm_ipc::layout::PAGE;
 
 /// open(2), openat(2), openat2(2).
 pub fn open(row: &'static Call, args: [u64; 6]) -> SysResult {
     let mut request = build(row, args)?;
-    if let Some(content) = request.first_path().and_then(answer) {
+    // As the program has it: what the request has names no thread.
+    let at = row.args.iter().position(|shape| *shape == Shape::Path).map(|index| args[index]);
+    if let Some(content) = at.and_then(|at| user::read_cstr(at, PATH_MAX).ok()).and_then(|path| answer(&path)) {
         request.kernel_buffer(private::OWN_PROC, content);
     }
     request.run().result
 }
 
-/// What is to be said when this path, which ends with a zero byte, turns out to be the program's own.
+/// What is to be said when this path turns out to be the program's own.
 fn answer(path: &[u8]) -> Option<Vec<u8>> {
-    let path = path.strip_suffix(&[0]).unwrap_or(path);
     let mut names = path.rsplit(|byte| *byte == b'/').filter(|name| *name != b"." && !name.is_empty());
     if path.starts_with(b"/") && !names.clone().any(|name| name == b"proc") {
         return None;
     }
     let content: fn(&Thread) -> Vec<u8> = match names.next()? {
-        b"maps" => |_| mm::space().areas().as_bytes().to_vec(),
+        b"maps" | b"smaps" | b"smaps_rollup" => |_| mm::space().areas().as_bytes().to_vec(),
         b"auxv" => |_| started().auxiliary.as_bytes().to_vec(),
         b"cmdline" => |_| strings(&started().args),
         b"environ" => |_| strings(&started().env),
+        b"task" => |_| threads(),
+        b"statm" => |_| statm().into_bytes(),
         b"comm" => |thread| [name(thread).as_bytes(), b"\n"].concat(),
         b"status" => |thread| status(thread).into_bytes(),
         b"stat" => |thread| stat(thread).into_bytes(),
@@ -69,10 +74,50 @@ fn whose<'p>(mut names: impl Iterator<Item = &'p [u8]>) -> Option<Arc<Thread>> {
     let number = core::str::from_utf8(directory.unwrap_or_default()).ok().and_then(|name| name.parse().ok());
     match (directory, number) {
         (Some(b"thread-self"), _) => Some(current_arc()),
-        (_, Some(number)) if names.next() == Some(b"task") => thread::find(number),
+        // Relative to the directory `task`, or in it.
+        (_, Some(number)) if names.next().is_none_or(|name| name == b"task") => thread::find(number),
         // The first thread may have ended: the process goes on.
         _ => Some(thread::find(boot::facts().info.pid as u32).unwrap_or_else(current_arc)),
     }
+}
+
+/// A path that names one of the cell's threads in `task`, of which Linux knows the first: that one stands for
+/// all where what is asked for is not the content.
+///
+/// # Errors
+/// `ENOENT` where there is no such thread.
+pub fn known_to_linux(path: Vec<u8>) -> Result<Vec<u8>, Errno> {
+    const TASK: &[u8] = b"/task/";
+    if !path.starts_with(b"/proc/") {
+        return Ok(path);
+    }
+    let Some(at) = path.windows(TASK.len()).position(|part| part == TASK).map(|at| at + TASK.len()) else {
+        return Ok(path);
+    };
+    let len = path[at..].iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(path.len() - at);
+    let number = core::str::from_utf8(&path[at..at + len]).ok().and_then(|name| name.parse().ok());
+    match number {
+        Some(number) if number >= thread::FIRST_TID => {
+            thread::find(number).ok_or(Errno::ENOENT)?;
+            let pid = format!("{}", boot::facts().info.pid);
+            Ok([&path[..at], pid.as_bytes(), &path[at + len..]].concat())
+        }
+        _ => Ok(path),
+    }
+}
+
+fn threads() -> Vec<u8> {
+    let numbers: Vec<String> = thread::all().iter().map(|thread| format!("{}\n", thread.tid)).collect();
+    numbers.concat().into_bytes()
+}
+
+/// Pages: all, those in memory, of these those of files, code, a zero, data, a zero (proc(5)).
+fn statm() -> String {
+    let sizes = mm::space().sizes();
+    let pages = |bytes: u64| bytes / PAGE;
+    let (size, resident) = (pages(sizes.mapped), pages(sizes.resident));
+    let (shared, code, data) = (pages(sizes.of_linux), pages(sizes.code), pages(sizes.data + sizes.stack));
+    format!("{size} {resident} {shared} {code} 0 {data} 0\n")
 }
 
 fn started() -> Arc<Started> {

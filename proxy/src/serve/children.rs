@@ -113,6 +113,7 @@ fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Progr
         exec_fd: programs.current().fd,
         bare: None,
         machine: None,
+        threads: None,
     };
     let Some(service) = Service::apart(cell, programs) else { host::exit(125) };
     let service = Arc::new(service);

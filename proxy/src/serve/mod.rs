@@ -52,6 +52,7 @@ mod tests;
 use std::ffi::CString;
 use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -101,6 +102,8 @@ pub struct Cell {
     pub bare: Option<Arc<Held>>,
     /// What the program is to see of the machine; `None`: what Linux shows.
     pub machine: Option<Machine>,
+    /// Where the program is shown its threads as a directory, below the place of the machine's view.
+    pub threads: Option<PathBuf>,
 }
 
 /// Why a cell can't be served any more.

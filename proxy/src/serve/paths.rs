@@ -61,8 +61,12 @@ pub fn translate(call: &Call<'_, '_>, arguments: &mut Arguments) -> Result<(), E
             arguments.slots[index] = Slot::Text(led);
             continue;
         }
-        let Some(mut rest) = own_proc(text, cell.child) else { continue };
-        if call.has_buffer(private::OWN_PROC) {
+        // Of a thread's file the content has come with the call; all else is there as the program sees it.
+        let is_said = call.has_buffer(private::OWN_PROC);
+        let threads = is_said.then(|| procfs::below_threads(call, directory(call, index), text.to_bytes())).flatten();
+        let threads = threads.and_then(|path| CString::new(path).ok());
+        let Some(mut rest) = own_proc(threads.as_deref().unwrap_or(text), cell.child) else { continue };
+        if is_said {
             rest = procfs::without_thread(rest);
         }
         if names_private(call, &rest) {

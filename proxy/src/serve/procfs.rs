@@ -6,8 +6,11 @@
 //! program gets a file in memory with it in place of Linux's. It says how things are when it is
 //! opened, however often it is read.
 
+mod smaps;
+
 use std::fmt::Write;
 use std::fs;
+use std::path::Path;
 
 use shm_ipc::calls::private;
 use shm_ipc::maps::{self, Area};
@@ -41,13 +44,68 @@ pub fn replace(call: &Call<'_, '_>, fd: i64, close_on_exec: i32) -> Result<(), E
             .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))
     };
     let content = match name.as_slice() {
-        b"maps" => lines(call, &said)?.into_bytes(),
+        b"task" => return show_threads(call, fd, close_on_exec, &said),
+        b"maps" => maps(call, &said)?.into_bytes(),
+        b"smaps" | b"smaps_rollup" => {
+            let linux = linux_smaps(call)?;
+            let lines = joined(lines(call, &said, &linux));
+            let text = if name == b"smaps" { smaps::text(&lines, &linux) } else { smaps::rollup(&lines, &linux) };
+            text.into_bytes()
+        }
         b"status" => with_lines(&linux()?, &String::from_utf8_lossy(&said)).into_bytes(),
         b"stat" => with_fields(&linux()?, &String::from_utf8_lossy(&said)).into_bytes(),
-        b"auxv" | b"cmdline" | b"environ" | b"comm" => said,
+        b"auxv" | b"cmdline" | b"environ" | b"comm" | b"statm" => said,
         _ => return Ok(()),
     };
     put_in_place(fd, close_on_exec, &name, &content)
+}
+
+fn linux_smaps(call: &Call<'_, '_>) -> Result<String, Errno> {
+    let path = format!("/proc/{}/smaps", call.service.cell.child);
+    fs::read_to_string(path).map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+/// Gives `fd` to a directory that has the threads as `/proc/<pid>/task` would: as they are now.
+fn show_threads(call: &Call<'_, '_>, fd: i64, close_on_exec: i32, numbers: &[u8]) -> Result<(), Errno> {
+    let Some(place) = call.service.cell.threads.as_deref() else { return Ok(()) };
+    lay_out_threads(place, &String::from_utf8_lossy(numbers))
+        .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    let path = std::ffi::CString::new(place.as_os_str().as_encoded_bytes()).unwrap_or_default();
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    let (here, flags, none) = (Arg::number(libc::AT_FDCWD as u64), Arg::number(flags as u64), Arg::null());
+    let directory = host::call(libc::SYS_openat as u32, &[here, Arg::text(&path), flags, none, none, none])?;
+    let placed = host::numbers(libc::SYS_dup3, &[directory, fd, i64::from(close_on_exec)]);
+    let _ = host::numbers(libc::SYS_close, &[directory]);
+    placed.map(drop)
+}
+
+/// Makes the directories below `place` those that `numbers` has, a line each.
+fn lay_out_threads(place: &Path, numbers: &str) -> std::io::Result<()> {
+    fs::create_dir_all(place)?;
+    for entry in fs::read_dir(place)? {
+        let name = entry?.file_name();
+        if !numbers.lines().any(|number| name == number) {
+            fs::remove_dir(place.join(name))?;
+        }
+    }
+    for number in numbers.lines() {
+        match fs::create_dir(place.join(number)) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The path in `/proc` that `path`, relative to the directory `fd`, stands for when that is the one of
+/// [`show_threads`].
+pub fn below_threads(call: &Call<'_, '_>, fd: i32, path: &[u8]) -> Option<Vec<u8>> {
+    let place = call.service.cell.threads.as_deref()?;
+    if path.starts_with(b"/") || fd == libc::AT_FDCWD {
+        return None;
+    }
+    let link = fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
+    (link == place).then(|| [b"/proc/self/task/", path].concat())
 }
 
 /// Gives `fd` to a file in memory that can only be read.
@@ -109,9 +167,11 @@ fn with_fields(linux: &str, ours: &str) -> String {
 
 /// A line of Linux's own list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Known<'t> {
+pub(super) struct Known<'t> {
     start: u64,
     end: u64,
+    /// Bytes of the cell's own memory in it; `None`: the memory is Linux's.
+    resident: Option<u64>,
     permissions: &'t str,
     offset: u64,
     /// Device and inode.
@@ -128,22 +188,29 @@ impl<'t> Known<'t> {
         let offset = hex(fields.next()?)?;
         let file = format!("{} {}", fields.next()?, fields.next()?);
         let name = fields.next().unwrap_or_default().trim_start();
-        Some(Known { start: hex(start)?, end: hex(end)?, permissions, offset, file, name })
+        Some(Known { start: hex(start)?, end: hex(end)?, resident: None, permissions, offset, file, name })
     }
 
     fn write(&self, text: &mut String) {
-        let Known { start, end, permissions, offset, file, name } = self;
+        let Known { start, end, permissions, offset, file, name, resident: _ } = self;
         let head = format!("{start:08x}-{end:08x} {permissions} {offset:08x} {file} ");
         // A string takes whatever is written to it.
         let _ = if name.is_empty() { writeln!(text, "{head}") } else { writeln!(text, "{head:73}{name}") };
     }
 }
 
-/// What `areas` says, in Linux's lines.
-fn lines(call: &Call<'_, '_>, areas: &[u8]) -> Result<String, Errno> {
+fn maps(call: &Call<'_, '_>, areas: &[u8]) -> Result<String, Errno> {
     let cell = &call.service.cell;
     let linux = fs::read_to_string(format!("/proc/{}/maps", cell.child));
     let linux = linux.map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    let mut text = String::new();
+    joined(lines(call, areas, &linux)).iter().for_each(|line| line.write(&mut text));
+    Ok(text)
+}
+
+/// What `areas` says, in lines as Linux's `maps`, or `smaps`, which is `linux`.
+fn lines<'t>(call: &Call<'_, '_>, areas: &[u8], linux: &'t str) -> Vec<Known<'t>> {
+    let cell = &call.service.cell;
     let known: Vec<Known<'_>> = linux.lines().filter_map(Known::parse).collect();
     let areas = areas.chunks_exact(size_of::<Area>()).filter_map(|bytes| Area::read_from_bytes(bytes).ok());
     let copy = |number| call.service.copies.address(number);
@@ -153,9 +220,7 @@ fn lines(call: &Call<'_, '_>, areas: &[u8]) -> Result<String, Errno> {
         all.extend(known.iter().filter(|known| is_linuxs(known.name)).cloned());
     }
     all.sort_by_key(|line| line.start);
-    let mut text = String::new();
-    joined(all).iter().for_each(|line| line.write(&mut text));
-    Ok(text)
+    all
 }
 
 fn is_linuxs(name: &str) -> bool {
@@ -182,9 +247,11 @@ fn line_of<'t>(area: &Area, known: &[Known<'t>], copy: impl Fn(u64) -> Option<u6
         (None, _) => (nothing, ""),
     };
     let is_shared = matches!(area.kind, maps::SHARED_ANONYMOUS | maps::LINUX_SHARED);
+    let is_linuxs = matches!(area.kind, maps::LINUX_PRIVATE | maps::LINUX_SHARED);
     Known {
         start: area.start,
         end: area.end,
+        resident: (!is_linuxs).then_some(area.resident),
         permissions: permissions(area.prot, is_shared),
         offset: area.offset,
         file,
@@ -220,6 +287,7 @@ fn joined(lines: Vec<Known<'_>>) -> Vec<Known<'_>> {
                     && line.permissions.ends_with('p') =>
             {
                 last.end = line.end;
+                last.resident = last.resident.zip(line.resident).map(|(one, other)| one + other);
             }
             _ => all.push(line),
         }
@@ -246,7 +314,15 @@ mod tests {
         let text =
             "1000-3000 rw-s 00005000 00:12 77          /dev/shm/a b (deleted)\n9000-a000 r--p 00000000 08:01 5  /lib/x";
         let known: Vec<_> = text.lines().filter_map(Known::parse).collect();
-        let area = |start, kind, number, prot| Area { start, end: start + 0x1000, offset: 0x6000, number, prot, kind };
+        let area = |start, kind, number, prot| Area {
+            start,
+            end: start + 0x1000,
+            offset: 0x6000,
+            number,
+            resident: 0,
+            prot,
+            kind,
+        };
         let print = |area: Area| {
             let mut text = String::new();
             line_of(&area, &known, |number| (number == 3).then_some(0x9000)).write(&mut text);

@@ -69,6 +69,7 @@ impl Kernel {
             exec_fd: PRIVATE.start,
             bare: None,
             machine: None,
+            threads: None,
             spin: Duration::ZERO,
         };
         let server = serve(cell).expect("threads");
