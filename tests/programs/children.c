@@ -206,6 +206,32 @@ static void run_wait(void) {
     SHOW(info.si_pid == quick);
 }
 
+/* Children that nobody waits for, by the parent's own word. */
+static void run_vanish(void) {
+    extern char **environ;
+    char *ends[] = {"sh", "-c", "exit 3", NULL}, *stays[] = {"sh", "-c", "kill -STOP $$; exit 4", NULL};
+    struct sigaction plain = {.sa_handler = SIG_DFL}, none = {.sa_handler = SIG_IGN},
+                     without = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT};
+    const struct sigaction *ways[] = {&none, &without, &plain};
+    for (int way = 0; way < 3; way++) {
+        pid_t child;
+        int status = 0;
+        siginfo_t info = {0};
+        sigaction(SIGCHLD, ways[way], NULL);
+        CHECK(posix_spawn(&child, "/bin/sh", NULL, NULL, ends, environ) == 0);
+        SHOW(waitpid(child, &status, 0) > 0);
+        SHOW(status);
+        CHECK(posix_spawn(&child, "/bin/sh", NULL, NULL, ends, environ) == 0);
+        SHOW(waitid(P_PID, (id_t)child, &info, WEXITED));
+        SHOW(info.si_status);
+        SHOW(wait(NULL));
+        CHECK(posix_spawn(&child, "/bin/sh", NULL, NULL, stays, environ) == 0);
+        SHOW(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
+        kill(child, SIGCONT);
+        SHOW(waitpid(child, &status, 0) == child);
+    }
+}
+
 static void run_usage(void) {
     struct rusage usage;
     struct tms times_before, times_after;
@@ -427,7 +453,7 @@ int main(int argc, char **argv) {
         {"spawn", run_spawn},
         {"vfork", run_vfork},
         {"sigchld", run_sigchld},
-        {"wait", run_wait},
+        {"wait", run_wait}, {"vanish", run_vanish},
         {"usage", run_usage},
         {"interrupted", run_interrupted},
         {"threads", run_threads},

@@ -2,7 +2,7 @@
 
 use tacet_tests::{Case, Language, build};
 
-tacet_tests::sections!("children.c": system, popen, spawn, vfork, sigchld, wait, usage, interrupted, threads, exec);
+tacet_tests::sections!("children.c": system, popen, spawn, vfork, sigchld, wait, vanish, usage, interrupted, threads, exec);
 tacet_tests::sections!("children.c": exec_threads, exec_thread, exec_errors);
 
 /// What the program becomes says the last word.

@@ -158,23 +158,48 @@ fn write_if_wanted(at: u64, bytes: &[u8]) -> Result<(), Errno> {
 
 fn wait4(row: &'static Call, args: [u64; 6]) -> SysResult {
     let [_, status, _, usage, ..] = args;
-    let mut request = Request::new(row.nr, args);
-    request.kernel_buffer(1, alloc::vec![0; 4]);
-    request.kernel_buffer(3, alloc::vec![0; RUSAGE]);
-    let pid = request.run().result?;
-    if pid != 0 {
-        write_if_wanted(status, request.kernel_bytes(0))?;
-        write_if_wanted(usage, request.kernel_bytes(1))?;
+    loop {
+        let mut request = Request::new(row.nr, args);
+        request.kernel_buffer(1, alloc::vec![0; 4]);
+        request.kernel_buffer(3, alloc::vec![0; RUSAGE]);
+        let pid = request.run().result?;
+        if pid != 0 {
+            let told = request.kernel_bytes(0);
+            if has_ended(told) && signal::children_vanish() {
+                continue;
+            }
+            write_if_wanted(status, told)?;
+            write_if_wanted(usage, request.kernel_bytes(1))?;
+        }
+        return Ok(pid);
     }
-    Ok(pid)
+}
+
+/// Whether a status as of wait(2) is of a child that has ended, not of one that has stopped or goes on.
+fn has_ended(status: &[u8]) -> bool {
+    const STOPPED: u8 = 0x7f;
+    const CONTINUED: u8 = 0xff;
+    !matches!(status.first(), Some(&(STOPPED | CONTINUED)))
 }
 
 fn waitid(row: &'static Call, args: [u64; 6]) -> SysResult {
-    let [_, _, info, _, usage, _] = args;
-    let mut request = Request::new(row.nr, args);
-    request.kernel_buffer(2, alloc::vec![0; SIGINFO]);
-    request.kernel_buffer(4, alloc::vec![0; RUSAGE]);
-    let reply = request.run();
+    const WNOWAIT: u64 = 0x0100_0000;
+    let [_, _, info, options, usage, _] = args;
+    let make = || {
+        let mut request = Request::new(row.nr, args);
+        request.kernel_buffer(2, alloc::vec![0; SIGINFO]);
+        request.kernel_buffer(4, alloc::vec![0; RUSAGE]);
+        let reply = request.run();
+        (request, reply)
+    };
+    let (mut request, mut reply) = make();
+    while reply.extra != 0
+        && options & WNOWAIT == 0
+        && tells_of_end(request.kernel_bytes(0))
+        && signal::children_vanish()
+    {
+        (request, reply) = make();
+    }
     // The second result: whether there was a child.
     if reply.extra != 0 {
         write_if_wanted(usage, request.kernel_bytes(1))?;
@@ -182,6 +207,11 @@ fn waitid(row: &'static Call, args: [u64; 6]) -> SysResult {
     // Also when there is nothing to tell (`SYSCALL_DEFINE5(waitid)`).
     write_if_wanted(info, request.kernel_bytes(0))?;
     reply.result.map(|_| 0)
+}
+
+/// Whether `siginfo_t` tells of a child that has ended: `CLD_EXITED`, `CLD_KILLED`, `CLD_DUMPED` in `si_code`.
+fn tells_of_end(info: &[u8]) -> bool {
+    matches!(info.get(8), Some(1..=3))
 }
 
 /// `struct msghdr`: name, its length, iovecs, their number, control, its length, flags.

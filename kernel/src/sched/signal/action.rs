@@ -125,6 +125,14 @@ pub fn action_of(signal: u8) -> Action {
     ACTIONS.lock().of(signal)
 }
 
+/// Whether children that end are not to be waited for (wait(2), notes): Linux does away with them at once, here the call
+/// that waits passes over them.
+pub fn children_vanish() -> bool {
+    const SA_NOCLDWAIT: u64 = 2;
+    let action = action_of(number::CHLD);
+    action.handler == Action::IGNORE || action.flags & SA_NOCLDWAIT != 0
+}
+
 /// Whether a signal of this number would simply vanish.
 pub fn is_ignored(signal: u8) -> bool {
     match action_of(signal).handler {

@@ -13,8 +13,8 @@ mod queue;
 mod send;
 
 pub use action::{
-    Action, Actions, DefaultAction, action_of, actions, actions_reset, default_of, exchange_action, forget_handlers,
-    is_ignored,
+    Action, Actions, DefaultAction, action_of, actions, actions_reset, children_vanish, default_of, exchange_action,
+    forget_handlers, is_ignored,
 };
 pub use deliver::{Restart, deliver, finish_mask, restart_or_fail, sigreturn};
 pub use frame::{FaultWords, StackT};
