@@ -1,6 +1,7 @@
 //! `tacet run`: reserve, boot, serve, report.
 
 use std::ffi::{CString, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
@@ -30,7 +31,7 @@ use crate::reserve::{self, Circumstances, LargePages, Plan, Reserved};
 use crate::serve::bare::Held;
 use crate::serve::machine::{Machine, Source};
 use crate::serve::{self, Fault, Server};
-use crate::{doctor, inherited, report, signals, sys};
+use crate::{doctor, inherited, launcher, report, signals, sys};
 
 /// Runs the program; gives how it ended. `None` for a rehearsal, whose text goes to `say`.
 pub fn run(options: &Run, say: impl FnOnce(&str) -> Result<(), Error>) -> Result<Option<Exit>, Error> {
@@ -106,6 +107,12 @@ struct Prepared {
 impl Prepared {
     fn new(plan: &Plan, program: Program) -> Result<Self, Error> {
         sys::run_on(plan.cores.service.iter()).map_err(failed("move to the service cores"))?;
+        let libraries = File::from(program.file.try_clone().map_err(failed("look at the program"))?);
+        let mut env = environment();
+        env.extend(
+            launcher::alone(|name| std::env::var_os(name).is_some(), || exec::libraries(&libraries)).map(c_string),
+        );
+        drop(libraries);
         let band = PrivateBand::establish()?;
         let stderr = io::stderr().as_fd().try_clone_to_owned().map_err(failed("keep standard error"))?;
         let stderr = band.adopt(stderr)?;
@@ -113,7 +120,7 @@ impl Prepared {
         let exe = c_string(program.path.into_os_string());
         let path = c_string(program.name.into_os_string());
         let args = program.arguments.into_iter().map(c_string).collect();
-        Ok(Prepared { band, stderr, file, exe, path, args, env: environment() })
+        Ok(Prepared { band, stderr, file, exe, path, args, env })
     }
 
     fn start<'p>(&'p self, plan: &Plan, layout: Layout, cores: &'p [u32]) -> info::Plan<'p> {
