@@ -45,3 +45,23 @@ fn commands() {
     let outcome = cell(Case::new("lscpu"));
     assert!(outcome.out().lines().any(|line| line.starts_with("CPU(s):") && line.ends_with(" 1")), "{outcome}");
 }
+
+/// The memory is the cell's: whoever takes a share of it must not get more than there is.
+#[test]
+fn memory() {
+    let cell = |program: Case| program.options(["--memory", "64M"]).cell();
+    let megabytes = |bytes: u64| bytes >> 20;
+    let outcome = cell(Case::new("getconf").arg("_PHYS_PAGES"));
+    let pages: u64 = outcome.out().trim().parse().unwrap_or_else(|_| panic!("no number: {outcome}"));
+    assert!((32..=64).contains(&megabytes(pages * 4096)), "{outcome}");
+    let outcome = cell(Case::new("cat").arg("/proc/meminfo"));
+    let text = outcome.out();
+    let value = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        number.unwrap_or_else(|| panic!("no {key}: {outcome}"))
+    };
+    assert_eq!(value("MemTotal"), pages * 4, "{outcome}");
+    assert!(value("MemAvailable") < value("MemTotal") && value("MemAvailable") > value("MemTotal") / 2, "{outcome}");
+    assert_eq!((value("SwapTotal"), value("Cached")), (0, 0), "{outcome}");
+}

@@ -10,7 +10,7 @@
 //! maps smaps smaps_rollup        the areas of shm_ipc::maps
 //! auxv cmdline environ comm statm   the content
 //! task (the directory)           the threads' numbers, one a line
-//! status                         lines that replace those of the same key
+//! status, and /proc/meminfo      lines that replace those of the same key
 //! stat                           lines of a field's number (proc(5)) and what it is
 //! ```
 
@@ -58,6 +58,7 @@ fn answer(path: &[u8]) -> Option<Vec<u8>> {
         b"cmdline" => |_| strings(&started().args),
         b"environ" => |_| strings(&started().env),
         b"task" => |_| threads(),
+        b"meminfo" => |_| meminfo().into_bytes(),
         b"statm" => |_| statm().into_bytes(),
         b"comm" => |thread| [name(thread).as_bytes(), b"\n"].concat(),
         b"status" => |thread| status(thread).into_bytes(),
@@ -109,6 +110,15 @@ pub fn known_to_linux(path: Vec<u8>) -> Result<Vec<u8>, Errno> {
 fn threads() -> Vec<u8> {
     let numbers: Vec<String> = thread::all().iter().map(|thread| format!("{}\n", thread.tid)).collect();
     numbers.concat().into_bytes()
+}
+
+/// The cell's memory, which is all that the program can have.
+fn meminfo() -> String {
+    let (total, free) = mm::space().usage();
+    let lines = [("MemTotal", total), ("MemFree", free), ("MemAvailable", free), ("AnonPages", total - free)];
+    let nothing = ["Buffers", "Cached", "SwapCached", "SwapTotal", "SwapFree", "SReclaimable", "KReclaimable", "Shmem"];
+    let lines = lines.into_iter().chain(nothing.into_iter().map(|key| (key, 0)));
+    lines.map(|(key, bytes)| format!("{:<16}{:>8} kB\n", format!("{key}:"), bytes >> 10)).collect()
 }
 
 /// Pages: all, those in memory, of these those of files, code, a zero, data, a zero (proc(5)).

@@ -25,6 +25,7 @@ const MSGSND: u32 = 69;
 const MSGRCV: u32 = 70;
 const MSGCTL: u32 = 71;
 const FCNTL: u32 = 72;
+const SYSINFO: u32 = 99;
 const WAITID: u32 = 247;
 const OPENAT: u32 = 257;
 const GETCWD: u32 = 79;
@@ -59,6 +60,7 @@ pub fn is_special(nr: u32) -> bool {
             | VMSPLICE
             | RECVMMSG
             | SENDMMSG
+            | SYSINFO
             | WAIT4
             | WAITID
             | FCNTL
@@ -86,6 +88,7 @@ pub fn forward(row: &'static Call, args: [u64; 6]) -> SysResult {
         VMSPLICE => vmsplice(row, args),
         RECVMMSG => receive_messages(args),
         SENDMMSG => send_messages(args),
+        SYSINFO => sysinfo(row, args),
         WAIT4 => wait4(row, args),
         WAITID => waitid(row, args),
         SELECT | PSELECT6 => select(row, args),
@@ -147,6 +150,20 @@ fn select(row: &'static Call, mut args: [u64; 6]) -> SysResult {
 
 /// `struct rusage`
 const RUSAGE: usize = 144;
+/// sysinfo(2): memory is the cell's, all of it in units of a byte, without swap.
+fn sysinfo(row: &'static Call, args: [u64; 6]) -> SysResult {
+    const TOTAL_RAM: u64 = 32;
+    const TOTAL_HIGH: u64 = 88;
+    const UNIT: u64 = 104;
+    let result = build(row, args)?.run().result?;
+    let (total, free) = mm::space().usage();
+    // total, free, shared, buffers, swap, free swap
+    user::write(args[0] + TOTAL_RAM, &[total, free, 0, 0, 0, 0])?;
+    user::write(args[0] + TOTAL_HIGH, &[0u64, 0])?;
+    user::write(args[0] + UNIT, &1u32)?;
+    Ok(result)
+}
+
 /// `siginfo_t`
 const SIGINFO: usize = 128;
 

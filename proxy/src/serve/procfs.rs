@@ -36,8 +36,12 @@ pub fn replace(call: &Call<'_, '_>, fd: i64, close_on_exec: i32) -> Result<(), E
     // Whatever Linux can't name is none of them.
     let Ok(link) = fs::read_link(format!("/proc/self/fd/{fd}")) else { return Ok(()) };
     let link = std::ffi::CString::new(link.into_os_string().into_encoded_bytes()).unwrap_or_default();
-    let Some(rest) = paths::own_proc(&link, child) else { return Ok(()) };
-    let name = without_thread(rest);
+    let name = match paths::own_proc(&link, child) {
+        Some(rest) => without_thread(rest),
+        // Not the process's own, but what it says is.
+        None if link.to_bytes() == b"/proc/meminfo" => b"meminfo".to_vec(),
+        None => return Ok(()),
+    };
     let said = call.copy_in(private::OWN_PROC, call.len(private::OWN_PROC))?;
     let linux = || {
         fs::read_to_string(link.to_string_lossy().as_ref())
@@ -52,7 +56,7 @@ pub fn replace(call: &Call<'_, '_>, fd: i64, close_on_exec: i32) -> Result<(), E
             let text = if name == b"smaps" { smaps::text(&lines, &linux) } else { smaps::rollup(&lines, &linux) };
             text.into_bytes()
         }
-        b"status" => with_lines(&linux()?, &String::from_utf8_lossy(&said)).into_bytes(),
+        b"status" | b"meminfo" => with_lines(&linux()?, &String::from_utf8_lossy(&said)).into_bytes(),
         b"stat" => with_fields(&linux()?, &String::from_utf8_lossy(&said)).into_bytes(),
         b"auxv" | b"cmdline" | b"environ" | b"comm" | b"statm" => said,
         _ => return Ok(()),
