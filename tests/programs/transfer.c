@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -118,6 +119,16 @@ static void limits(void) {
     SHOW(caught);
     SHOW(pwrite(fd, bytes, 100, 150));
     SHOW(caught);
+    caught = 0;
+    struct iovec vector = {bytes, 100};
+    SHOW(pwritev(fd, &vector, 1, 120));
+    SHOW(caught);
+    SHOW(pwritev(fd, &vector, 1, 150));
+    SHOW(caught);
+    caught = 0;
+    SHOW(ftruncate(fd, 151));
+    SHOW(caught);
+    SHOW(ftruncate(fd, 140));
     setrlimit(RLIMIT_FSIZE, &before);
     SHOW(pwrite(fd, bytes, 100, 150));
     close(fd);

@@ -67,8 +67,10 @@ pub fn forward(row: &'static Call, mut args: [u64; 6]) -> SysResult {
     } else {
         build(row, args).and_then(|mut request| request.run().result)
     };
-    if result == Err(Errno::EPIPE) {
-        broken_pipe(row.nr, args);
+    match result {
+        Err(Errno::EPIPE) => broken_pipe(row.nr, args),
+        Err(Errno::EFBIG) => file_too_large(),
+        _ => {}
     }
     result
 }
@@ -273,7 +275,25 @@ fn broken_pipe(nr: u32, args: [u64; 6]) {
         _ => true,
     };
     if !quiet {
-        let pid = crate::boot::facts().info.pid as u32;
-        signal::send_thread(&current_arc(), SigInfo::user(number::PIPE, pid, 0));
+        send_myself(number::PIPE);
     }
+}
+
+/// Linux sends SIGXFSZ along with EFBIG where the process's own limit is meant, not where the file system can
+/// do no more (`generic_write_check_limits` in mm/filemap.c). The signal went to the proxy, which made the call.
+fn file_too_large() {
+    const GETRLIMIT: u32 = 97;
+    const RLIMIT_FSIZE: u64 = 1;
+    let mut request = Request::kernel(GETRLIMIT);
+    request.set(0, RLIMIT_FSIZE);
+    request.kernel_buffer(1, alloc::vec![0xff; 16]);
+    let is_limited = request.run().result.is_ok() && request.kernel_bytes(0)[..8] != [0xff; 8];
+    if is_limited {
+        send_myself(number::XFSZ);
+    }
+}
+
+fn send_myself(signal: u8) {
+    let pid = crate::boot::facts().info.pid as u32;
+    signal::send_thread(&current_arc(), SigInfo::user(signal, pid, 0));
 }

@@ -1,10 +1,12 @@
 //! Resource limits. That of descriptors is the program's own affair: the process's real one is
-//! higher, to make room for the proxy. All others are the cell's process's.
+//! higher, to make room for the proxy. All others are the cell's process's; that of the size of files is the
+//! proxy's too, which writes for the program.
 
 use super::call::Call;
 use super::host::{self, Arg, Errno, Outcome};
 
 const NOFILE: i32 = libc::RLIMIT_NOFILE as i32;
+const FSIZE: i32 = libc::RLIMIT_FSIZE as i32;
 
 /// prlimit64(2)
 pub fn prlimit(call: &Call<'_, '_>) -> Outcome {
@@ -53,6 +55,11 @@ fn limits(call: &Call<'_, '_>, pid: i32, resource: i32, new: Option<usize>, old:
             Arg::null(),
         ];
         call.inline(libc::SYS_prlimit64, &args)?;
+        if let (Some(wanted), true, FSIZE) = (&wanted, call.is_own(pid), resource) {
+            let none = Arg::null;
+            let args = [Arg::number(0), Arg::number(FSIZE as u64), Arg::input(wanted), none(), none(), none()];
+            call.inline(libc::SYS_prlimit64, &args)?;
+        }
     }
     if let Some(index) = old {
         call.copy_out(index, 0, &before)?;

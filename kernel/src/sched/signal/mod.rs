@@ -38,6 +38,7 @@ pub mod number {
     pub const KILL: u8 = 9;
     pub const SEGV: u8 = 11;
     pub const PIPE: u8 = 13;
+    pub const XFSZ: u8 = 25;
     pub const ALRM: u8 = 14;
     pub const CHLD: u8 = 17;
     pub const CONT: u8 = 18;
