@@ -1,22 +1,27 @@
 /*
  * What the constructs of OpenMP cost: the method of the EPCC microbenchmarks (J. M. Bull,
- * "Measuring Synchronisation and Scheduling Overheads in OpenMP", EWOMP 1999).
+ * "Measuring Synchronisation and Scheduling Overheads in OpenMP", EWOMP 1999; arrays: J. M. Bull,
+ * D. O'Neill, "A Microbenchmark Suite for OpenMP 2.0", EWOMP 2001; tasks: J. M. Bull, F. Reid,
+ * N. McDonnell, "A Microbenchmark Suite for OpenMP Tasks", IWOMP 2012).
  *
  * An ordinary OpenMP program. Each measure is the time of a construct around a short delay, less
  * the time of the delay alone; for schedules, of a loop over many delays, less those of a thread's
- * share. A sample is a mean over a batch. An overhead below the clock's noise counts as one
- * nanosecond.
+ * share. A sample is a mean over a batch.
  */
-#include "measure.h"
-#include <omp.h>
+#include "omp_epcc.h"
 #include <time.h>
 
-enum { SAMPLES = 100, BATCH = 200, SHARE = 128, LOOPS = 10 };
+enum { LEAST_SAMPLES = 10 };
 
-static int threads, delay_steps;
+/* Of one measure, in nanoseconds. */
+static const double time_limit = 200e6;
+
+int threads;
+double sink;
+
+static int delay_steps;
 static double reference_time;
 static double samples[SAMPLES];
-static double sink;
 
 static double now(void)
 {
@@ -25,8 +30,7 @@ static double now(void)
     return at.tv_sec * 1e9 + at.tv_nsec;
 }
 
-/* Work that asks nothing of the runtime. */
-__attribute__((noinline)) static void delay(void)
+__attribute__((noinline)) void delay(void)
 {
     double value = 0;
     for (int i = 0; i < delay_steps; i++)
@@ -47,141 +51,43 @@ static void calibrate(void)
     }
 }
 
-static void reference(int batch)
+static void take_reference_time(void)
 {
-    for (int i = 0; i < batch; i++)
-        delay();
-}
-
-static void parallel(int batch)
-{
-    for (int i = 0; i < batch; i++) {
-#pragma omp parallel
-        delay();
-    }
-}
-
-static void loop(int batch)
-{
-#pragma omp parallel
-    for (int i = 0; i < batch; i++) {
-#pragma omp for
-        for (int j = 0; j < threads; j++)
-            delay();
-    }
-}
-
-static void barrier(int batch)
-{
-#pragma omp parallel
-    for (int i = 0; i < batch; i++) {
-        delay();
-#pragma omp barrier
-    }
-}
-
-static void single(int batch)
-{
-#pragma omp parallel
-    for (int i = 0; i < batch; i++) {
-#pragma omp single
-        delay();
-    }
-}
-
-static void critical(int batch)
-{
-#pragma omp parallel
-    for (int i = 0; i < batch / threads; i++) {
-#pragma omp critical
-        delay();
-    }
-}
-
-static void locks(int batch)
-{
-    omp_lock_t lock;
-    omp_init_lock(&lock);
-#pragma omp parallel
-    for (int i = 0; i < batch / threads; i++) {
-        omp_set_lock(&lock);
-        delay();
-        omp_unset_lock(&lock);
-    }
-    omp_destroy_lock(&lock);
-}
-
-static void atomic(int batch)
-{
-    double value = 0;
-#pragma omp parallel
-    for (int i = 0; i < batch; i++) {
-        delay();
-#pragma omp atomic
-        value += 1;
-    }
-    sink += value;
-}
-
-static void reduction(int batch)
-{
-    double value = 0;
-    for (int i = 0; i < batch; i++) {
-#pragma omp parallel reduction(+ : value)
-        {
-            delay();
-            value += 1;
-        }
-    }
-    sink += value;
-}
-
-static void ordered(int batch)
-{
-#pragma omp parallel for ordered schedule(static, 1)
-    for (int i = 0; i < batch; i++) {
-#pragma omp ordered
-        delay();
-    }
-}
-
-static void task(int batch)
-{
-#pragma omp parallel
-#pragma omp master
-    for (int i = 0; i < batch; i++) {
-#pragma omp task
-        delay();
-    }
-}
-
-#define SCHEDULE(name, clause)                                                   \
-    static void name(int batch)                                                  \
-    {                                                                            \
-        (void)batch;                                                             \
-        _Pragma("omp parallel") for (int i = 0; i < LOOPS; i++)                  \
-        {                                                                        \
-            _Pragma(clause) for (int j = 0; j < SHARE * threads; j++) delay();   \
-        }                                                                        \
-    }
-
-SCHEDULE(static_all, "omp for schedule(static)")
-SCHEDULE(static_1, "omp for schedule(static, 1)")
-SCHEDULE(dynamic_1, "omp for schedule(dynamic, 1)")
-SCHEDULE(dynamic_16, "omp for schedule(dynamic, 16)")
-SCHEDULE(guided_1, "omp for schedule(guided, 1)")
-
-/* Fills samples with nanoseconds per construct beyond `expected` delays each. */
-static void measure(const char *name, void (*construct)(int), int constructs, double expected)
-{
-    construct(BATCH);
     for (int i = 0; i < SAMPLES; i++) {
         double start = now();
-        construct(BATCH);
-        double overhead = (now() - start) / constructs - expected * reference_time;
-        samples[i] = overhead > 1 ? overhead : 1;
+        for (int j = 0; j < BATCH; j++)
+            delay();
+        samples[i] = (now() - start) / BATCH;
     }
-    print_measure(name, "ns", samples, SAMPLES);
+    qsort(samples, SAMPLES, sizeof *samples, ascending);
+    reference_time = median(samples, SAMPLES);
+}
+
+/* Fills samples and tells how many. */
+static int take(struct overhead of)
+{
+    of.construct(of.batch);
+    double end = now() + time_limit;
+    int taken = 0;
+    while (taken < of.samples && (taken < LEAST_SAMPLES || now() < end)) {
+        double start = now();
+        of.construct(of.batch);
+        double overhead = (now() - start) / of.constructs - of.expected * reference_time;
+        samples[taken++] = overhead > 1 ? overhead : 1;
+    }
+    return taken;
+}
+
+void print_overhead(struct overhead of)
+{
+    int taken = take(of);
+    print_measure(of.name, "ns", samples, taken);
+}
+
+void print_overhead_at(struct overhead of, const char *curve, const char *axis, double x)
+{
+    int taken = take(of);
+    print_point(of.name, "ns", samples, taken, curve, axis, x);
 }
 
 int main(void)
@@ -190,28 +96,10 @@ int main(void)
 #pragma omp master
     threads = omp_get_num_threads();
     calibrate();
-    for (int i = 0; i < SAMPLES; i++) {
-        double start = now();
-        reference(BATCH);
-        samples[i] = (now() - start) / BATCH;
-    }
-    qsort(samples, SAMPLES, sizeof *samples, ascending);
-    reference_time = median(samples, SAMPLES);
-
-    measure("omp-parallel", parallel, BATCH, 1);
-    measure("omp-for", loop, BATCH, 1);
-    measure("omp-barrier", barrier, BATCH, 1);
-    measure("omp-single", single, BATCH, 1);
-    measure("omp-critical", critical, BATCH / threads * threads, 1);
-    measure("omp-lock", locks, BATCH / threads * threads, 1);
-    measure("omp-atomic", atomic, BATCH, 1);
-    measure("omp-reduction", reduction, BATCH, 1);
-    measure("omp-ordered", ordered, BATCH, 1);
-    measure("omp-task", task, BATCH, 1.0 / threads);
-    measure("omp-static", static_all, LOOPS * SHARE, 1);
-    measure("omp-static-1", static_1, LOOPS * SHARE, 1);
-    measure("omp-dynamic-1", dynamic_1, LOOPS * SHARE, 1);
-    measure("omp-dynamic-16", dynamic_16, LOOPS * SHARE, 1);
-    measure("omp-guided-1", guided_1, LOOPS * SHARE, 1);
+    take_reference_time();
+    synchronisation();
+    schedules();
+    arrays();
+    tasks();
     return sink < 0;
 }

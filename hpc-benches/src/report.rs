@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attribution::Attribution;
 use crate::machine::record::Environment;
 use crate::stats::summary::Summary;
 use crate::stats::verdict::Better;
@@ -17,7 +18,7 @@ pub const RUN_SCHEMA: &str = "tacet-bench-run/1";
 pub struct RunReport {
     /// [`RUN_SCHEMA`].
     pub schema: String,
-    /// `noise` or `calls`.
+    /// `noise`, `calls` or `memory`.
     pub suite: String,
     /// The CPU that the run ended on, by Linux's number.
     pub core: Option<usize>,
@@ -29,6 +30,23 @@ pub struct RunReport {
     pub measures: Vec<Measure>,
     /// What could not be measured here.
     pub not_measured: Vec<NotMeasured>,
+    /// Who had the core while detours were watched; of several cores, all together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribution: Option<Attribution>,
+    /// Each core by itself, where several were measured at once; `measures` has them together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cores: Vec<CoreReport>,
+}
+
+/// One of several cores that were measured at once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CoreReport {
+    /// The core, by Linux's number.
+    pub core: usize,
+    /// Its findings.
+    pub measures: Vec<Measure>,
+    /// Who had it while detours were watched.
+    pub attribution: Attribution,
 }
 
 /// One measured quantity.
@@ -44,6 +62,9 @@ pub struct Measure {
     pub compared: Statistic,
     /// The samples; none when there were no events to sample (no detour at all).
     pub summary: Option<Summary>,
+    /// The same samples in cycles of the time-stamp counter, where they are the times of calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cycles: Option<Summary>,
     /// Events per second, where the samples are events.
     pub detours_per_second: Option<f64>,
     /// The events of one run in the order of time, where a plot wants them: start since the watch began
@@ -57,6 +78,9 @@ pub struct Measure {
     /// The curve that this measure is a point of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub curve: Option<CurvePoint>,
+    /// How many events a run saw, where that is all it may say: in place of times on an emulated machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<usize>,
 }
 
 /// A place on a curve that several measures of a suite make up, such as the latency over the size of the
@@ -92,6 +116,12 @@ pub enum Unit {
     /// 10⁶ bytes per second.
     #[serde(rename = "MB/s")]
     MegabytesPerSecond,
+    /// Events per second.
+    #[serde(rename = "1/s")]
+    PerSecond,
+    /// Bytes.
+    #[serde(rename = "B")]
+    Bytes,
 }
 
 /// A statistic by which sides are compared.
@@ -113,16 +143,31 @@ impl Measure {
             better: Better::Lower,
             compared: Statistic::Median,
             summary: Summary::of(samples),
+            cycles: None,
             detours_per_second: None,
             trace: None,
             histogram: None,
             curve: None,
+            events: None,
         }
     }
 
     /// A share in percent, less of which is better.
     pub fn share(name: &str, percent: f64) -> Self {
         Self { unit: Unit::Percent, summary: Some(Summary::single(percent)), ..Self::time(name, Vec::new()) }
+    }
+
+    /// How many events this run saw; none where the samples are no events.
+    pub fn event_count(&self) -> Option<usize> {
+        match self.compared {
+            Statistic::DetoursPerSecond => self.events.or(Some(self.summary.map_or(0, |summary| summary.count))),
+            Statistic::Median => self.events,
+        }
+    }
+
+    /// An amount of memory, less of which is better.
+    pub fn bytes(name: &str, bytes: f64) -> Self {
+        Self { unit: Unit::Bytes, summary: Some(Summary::single(bytes)), ..Self::time(name, Vec::new()) }
     }
 
     /// The value by which this run enters a comparison.

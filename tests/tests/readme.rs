@@ -10,8 +10,9 @@ const BEGIN: &str = "<!-- made by tests/tests/readme.rs -->\n";
 const END: &str = "<!-- end -->\n";
 
 /// Families about Tacet itself rather than about programs.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 13] = [
     "badinput",
+    "bench_report",
     "corrupt",
     "fence",
     "machine_checks",

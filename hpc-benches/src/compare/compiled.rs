@@ -10,11 +10,12 @@ use std::time::Duration;
 use super::launch;
 use crate::error::Failure;
 use crate::machine::scratch::ScratchFolder;
-use crate::report::{Measure, Unit};
+use crate::report::{CurvePoint, Measure, Unit};
 use crate::stats::summary::Summary;
 use crate::stats::verdict::Better;
 
-const HEADER: &str = include_str!("../../programs/measure.h");
+/// What all programs include.
+const MEASURE_HEADER: (&str, &str) = ("measure.h", include_str!("../../programs/measure.h"));
 const COMPILE_LIMIT: Duration = Duration::from_secs(120);
 
 /// A program to be compiled.
@@ -46,6 +47,12 @@ impl Program {
 
     /// Compiles one.
     pub fn compile(source: &Source, compiler: &Path) -> Result<Self, Failure> {
+        Self::compile_with(source, &[], compiler)
+    }
+
+    /// Compiles one that has `further` files: headers, and sources that are compiled along with it. They are
+    /// given by name and text.
+    pub fn compile_with(source: &Source, further: &[(&str, &str)], compiler: &Path) -> Result<Self, Failure> {
         let unwritable = |error| {
             Failure::new(format!(
                 "cannot write {}.c to the temporary folder: {error}; set TMPDIR to a folder with space",
@@ -53,13 +60,22 @@ impl Program {
             ))
         };
         let folder = ScratchFolder::new(&env::temp_dir()).map_err(unwritable)?;
-        let file = folder.path().join(source.name).with_extension("c");
+        let file = format!("{}.c", source.name);
         let path = folder.path().join(source.name);
-        fs::write(&file, source.text).map_err(unwritable)?;
-        fs::write(folder.path().join("measure.h"), HEADER).map_err(unwritable)?;
+        let files = [(file.as_str(), source.text), MEASURE_HEADER];
+        let files = files.iter().chain(further);
         let mut command: Vec<OsString> = vec![compiler.into(), "-O2".into()];
         command.extend(source.options.iter().map(OsString::from));
-        command.extend(["-o".into(), path.clone().into(), file.into()]);
+        command.extend(["-o".into(), path.clone().into()]);
+        for (name, text) in files {
+            let place = folder.path().join(name);
+            fs::write(&place, text).map_err(unwritable)?;
+            if name.ends_with(".c") {
+                command.push(place.into());
+            }
+        }
+        // For measure.h and the programs; a library comes after what wants it.
+        command.push("-lm".into());
         launch::run("the compiler", &command, None, COMPILE_LIMIT)
             .map_err(|failure| Failure::with_status(failure.status(), format!("{failure}; {}", source.advice)))?;
         Ok(Self { path, folder: Some(folder) })
@@ -76,19 +92,23 @@ impl Program {
     }
 }
 
-/// Reads `measure NAME UNIT COUNT MIN MEDIAN P99 MAX MEAN` lines; other lines are the program's
-/// own affair.
+/// Reads the `measure` and `histogram` lines of `programs/measure.h`; other lines are the program's own
+/// affair.
 pub fn read_lines(side: &str, stdout: &str) -> Result<Vec<Measure>, Failure> {
-    let lines = stdout.lines().filter(|line| line.starts_with("measure "));
-    let measures: Vec<Measure> = lines
-        .map(|line| {
-            read_line(line).ok_or_else(|| {
-                Failure::new(format!(
-                    "side {side} printed a measure that can't be read: {line}; see programs/measure.h for the layout"
-                ))
-            })
-        })
-        .collect::<Result<_, _>>()?;
+    let unreadable = |line: &str| {
+        Failure::new(format!(
+            "side {side} printed a measure that can't be read: {line}; see programs/measure.h for the layout"
+        ))
+    };
+    let mut measures = Vec::new();
+    for line in stdout.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.split_first() {
+            Some((&"measure", words)) => measures.push(read_measure(words).ok_or_else(|| unreadable(line))?),
+            Some((&"histogram", words)) => add_histogram(&mut measures, words).ok_or_else(|| unreadable(line))?,
+            _ => {}
+        }
+    }
     if measures.is_empty() {
         return Err(Failure::new(format!(
             "side {side} printed no measure; use a program that prints lines as programs/measure.h does"
@@ -97,12 +117,12 @@ pub fn read_lines(side: &str, stdout: &str) -> Result<Vec<Measure>, Failure> {
     Ok(measures)
 }
 
-fn read_line(line: &str) -> Option<Measure> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let [_, name, unit, count, min, median, p99, max, mean] = words[..] else {
+fn read_measure(words: &[&str]) -> Option<Measure> {
+    let [name, unit, count, min, median, p99, max, mean, place @ ..] = words else {
         return None;
     };
     let summary = Summary {
+        p99_9: None,
         count: count.parse().ok()?,
         min: min.parse().ok()?,
         median: median.parse().ok()?,
@@ -110,12 +130,34 @@ fn read_line(line: &str) -> Option<Measure> {
         max: max.parse().ok()?,
         mean: mean.parse().ok()?,
     };
-    let (unit, better) = match unit {
-        "ns" => (Unit::Nanoseconds, Better::Lower),
-        "MB/s" => (Unit::MegabytesPerSecond, Better::Higher),
+    let curve = match place {
+        [] => None,
+        ["curve", curve, axis, x] => {
+            let place = CurvePoint { curve: (*curve).to_owned(), x: x.parse().ok()?, x_label: (*axis).to_owned() };
+            Some(place)
+        }
         _ => return None,
     };
-    Some(Measure { unit, better, summary: Some(summary), ..Measure::time(name, Vec::new()) })
+    let (unit, better) = match *unit {
+        "ns" => (Unit::Nanoseconds, Better::Lower),
+        "%" => (Unit::Percent, Better::Lower),
+        "MB/s" => (Unit::MegabytesPerSecond, Better::Higher),
+        "1/s" => (Unit::PerSecond, Better::Higher),
+        _ => return None,
+    };
+    Some(Measure { unit, better, summary: Some(summary), curve, ..Measure::time(name, Vec::new()) })
+}
+
+/// Gives the measure that was read before its histogram.
+fn add_histogram(measures: &mut [Measure], words: &[&str]) -> Option<()> {
+    let (name, bins) = words.split_first()?;
+    let measure = measures.iter_mut().find(|measure| measure.name == *name)?;
+    let bin = |word: &&str| {
+        let (lower, count) = word.split_once(':')?;
+        Some([lower.parse().ok()?, count.parse().ok()?])
+    };
+    measure.histogram = Some(bins.iter().map(bin).collect::<Option<_>>()?);
+    Some(())
 }
 
 #[cfg(test)]
@@ -137,9 +179,37 @@ mod tests {
     }
 
     #[test]
+    fn a_measure_may_be_a_point_of_a_curve_and_have_a_histogram() {
+        let text = "measure rate-64 1/s 5 1 2 3 4 2 curve rate bytes 64\n\
+                    measure step ns 3 100 110 200 200 130\n\
+                    histogram step 100.0:2 112.5:0 195.25:1\n";
+        let measures = read_lines("native", text).unwrap();
+        let place = CurvePoint { curve: "rate".to_owned(), x: 64.0, x_label: "bytes".to_owned() };
+        assert_eq!(measures[0].curve, Some(place));
+        assert_eq!((measures[0].unit, measures[0].better), (Unit::PerSecond, Better::Higher));
+        assert_eq!(measures[0].histogram, None);
+        assert_eq!(measures[1].curve, None);
+        assert_eq!(measures[1].histogram, Some(vec![[100.0, 2.0], [112.5, 0.0], [195.25, 1.0]]));
+    }
+
+    #[test]
     fn lines_that_are_none_are_refused() {
-        for text in ["", "measure x ns 1 2 3", "measure x furlongs 1 1 1 1 1 1", "measure x ns 1 1 one 1 1 1"] {
+        let good = "measure x ns 1 1 1 1 1 1";
+        let bad = [
+            "",
+            "measure x ns 1 2 3",
+            "measure x furlongs 1 1 1 1 1 1",
+            "measure x ns 1 1 one 1 1 1",
+            "measure x ns 1 1 1 1 1 1 curve rate bytes",
+            "measure x ns 1 1 1 1 1 1 curve rate bytes many",
+            "measure x ns 1 1 1 1 1 1 point rate bytes 8",
+        ];
+        for text in bad {
             assert!(read_lines("native", text).is_err(), "{text}");
+        }
+        assert!(read_lines("native", good).is_ok());
+        for line in ["histogram y 1:1", "histogram x 1", "histogram x 1:one", "histogram"] {
+            assert!(read_lines("native", &format!("{good}\n{line}\n")).is_err(), "{line}");
         }
     }
 

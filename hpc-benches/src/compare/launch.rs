@@ -8,23 +8,28 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::Failure;
-use crate::machine::{host, scratch};
+use crate::machine::{host, scratch, tsc};
 
 /// A command that ended well.
 pub struct Finished {
     /// What it printed.
     pub stdout: String,
+    /// What it wrote to its standard error.
+    pub stderr: String,
     /// From just before it was started until its end was seen.
     pub elapsed: Duration,
+    /// The time-stamp counter when its end was seen.
+    pub end: u64,
 }
 
 /// Runs `command` on `core`, or wherever Linux puts it. Everything but status 0 is a failure,
-/// told with `label` and the last line that the command wrote to its standard error.
+/// told with `label` and what the command wrote last to its standard error.
 pub fn run(label: &str, command: &[OsString], core: Option<usize>, limit: Duration) -> Result<Finished, Failure> {
     let broken = |error: io::Error| {
         let line = printable(command);
@@ -47,6 +52,7 @@ pub fn run(label: &str, command: &[OsString], core: Option<usize>, limit: Durati
         Failure::cannot_start(&program.to_string_lossy(), &error, "check that it is installed and executable")
     })?;
     let ended = host::wait_for_exit(child.id(), limit);
+    let end = tsc::end();
     let elapsed = start.elapsed();
     if !matches!(ended, Ok(true)) {
         // Nothing can be done about a child that has just ended by itself.
@@ -63,8 +69,8 @@ pub fn run(label: &str, command: &[OsString], core: Option<usize>, limit: Durati
         let errors = content(&mut stderr).map_err(broken)?;
         return Err(unsuccessful(label, command, status, &errors));
     }
-    let stdout = content(&mut stdout).map_err(broken)?;
-    Ok(Finished { stdout, elapsed })
+    let (stdout, stderr) = (content(&mut stdout).map_err(broken)?, content(&mut stderr).map_err(broken)?);
+    Ok(Finished { stdout, stderr, elapsed, end })
 }
 
 /// Starts the child from a thread that is pinned, so that it inherits the pin and this process
@@ -86,7 +92,7 @@ fn spawn(command: &mut Command, core: Option<usize>) -> io::Result<(Child, Insta
 }
 
 /// Everything the child wrote. Its descriptor shares the offset with ours, hence the rewind.
-fn content(file: &mut File) -> io::Result<String> {
+pub fn content(file: &mut File) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
@@ -99,12 +105,21 @@ fn unsuccessful(label: &str, command: &[OsString], status: ExitStatus, errors: &
         (None, Some(signal)) => format!("was ended by signal {signal}"),
         (None, None) => "did not end normally".to_owned(),
     };
-    let said = match errors.lines().rfind(|line| !line.trim().is_empty()) {
+    let said = match telling_line(command, errors) {
         Some(line) => format!(", saying \"{}\"", line.trim()),
         None => String::new(),
     };
     let line = printable(command);
     Failure::new(format!("{label} {how}{said}; to see it by itself, run: {line}"))
+}
+
+/// The last line that begins with the name of a program of the command: launchers add words of their own
+/// after what the program said. Else the last line.
+pub fn telling_line<'a>(command: &[OsString], errors: &'a str) -> Option<&'a str> {
+    let names: Vec<_> = command.iter().filter_map(|word| Path::new(word).file_name()?.to_str()).collect();
+    let by_name = |line: &&str| line.split_once(": ").is_some_and(|(start, _)| names.contains(&start));
+    let lines = || errors.lines().filter(|line| !line.trim().is_empty());
+    lines().rfind(by_name).or_else(|| lines().next_back())
 }
 
 fn printable(command: &[OsString]) -> String {
@@ -150,6 +165,15 @@ mod tests {
         assert!(message.contains("side native ended with status 7, saying \"two\""));
         let message = failure_of("kill -9 $$", LONG);
         assert!(message.contains("was ended by signal 9;"));
+    }
+
+    #[test]
+    fn what_a_program_says_is_found_before_what_its_launcher_adds() {
+        let command = ["mpirun", "-np", "2", "/x/bench"].map(OsString::from);
+        let errors = "bench: needs 2 ranks\n-----\nExit code: 2\n-----\n\n";
+        assert_eq!(telling_line(&command, errors), Some("bench: needs 2 ranks"));
+        assert_eq!(telling_line(&command, "other: x\n-----\n"), Some("-----"));
+        assert_eq!(telling_line(&command, "\n"), None);
     }
 
     #[test]

@@ -2,132 +2,115 @@
 //!
 //! Runs go native, cell, native, cell, … and end with one more native run, so that every cell
 //! run has a native run before and after it and the native runs among themselves are the
-//! control (see [`crate::stats::verdict`]).
+//! control (see [`crate::stats::verdict`]). A side `native-tuned` comes right after native, and closes
+//! as native does, so that the cells can be set against either.
 
+mod against;
+mod agreement;
+pub mod apps;
+pub mod assemble;
+mod cell_stats;
+pub mod changes;
 pub mod compiled;
+pub mod cores;
+mod counts;
+pub mod distribution;
 pub mod launch;
+mod loaded;
 pub mod mpi;
 pub mod openmp;
+pub mod plan;
+mod progress;
 pub mod result;
 mod side;
+mod snapshot;
+pub mod startup;
+pub mod tuned;
 mod workload;
 
-use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::io;
+use std::time::Instant;
 
-use clap::ValueEnum;
-
+use self::loaded::LoadedCores;
+pub use self::plan::{Plan, Platform, Suite};
+use self::progress::Progress;
 pub use self::result::Comparison;
-use self::result::{COMPARE_SCHEMA, Run, SuiteComparison};
+use self::result::{COMPARE_SCHEMA, Run, SuiteComparison, Turn};
+pub use self::side::NATIVE;
 use self::side::Side;
+use self::tuned::{Baselines, Tuned};
 use self::workload::Workload;
 use crate::error::Failure;
 use crate::machine::host;
 use crate::machine::record::Recorder;
-use crate::suites::{calls, noise};
-
-/// A suite to compare, with the parameters that all its sides get.
-#[derive(Clone, Debug)]
-pub enum Suite {
-    /// Fixed-work quantum and selfish detour.
-    Noise(noise::Settings),
-    /// System calls, memory, computing.
-    Calls(calls::Settings),
-    /// Start and end of a small program.
-    Startup,
-    /// Constructs of OpenMP.
-    Openmp(openmp::Settings),
-    /// Messages and collectives of two MPI ranks.
-    Mpi(mpi::Settings),
-}
-
-/// Platforms that a cell can run on; the sides of a comparison bear their names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Platform {
-    /// A fenced Linux process
-    Process,
-    /// A virtual machine
-    Kvm,
-    /// Bare cores
-    Partition,
-}
-
-/// A comparison as asked for.
-pub struct Plan {
-    /// Suites, in order.
-    pub suites: Vec<Suite>,
-    /// Pairs of runs per suite.
-    pub pairs: usize,
-    /// Core to measure; by default the last one allowed.
-    pub core: Option<usize>,
-    /// The `tacet` to use; by default the one beside this program, else the one in PATH.
-    pub tacet: Option<PathBuf>,
-    /// Further options for `tacet run`.
-    pub tacet_arguments: Vec<String>,
-    /// Platforms to set against native.
-    pub platforms: Vec<Platform>,
-    /// Where to write JSON.
-    pub json: Option<PathBuf>,
-    /// Seconds after which a run counts as hanging.
-    pub timeout_seconds: u64,
-}
-
-impl Suite {
-    /// Name, as the tables print it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Noise(_) => "noise",
-            Self::Calls(_) => "calls",
-            Self::Startup => "startup",
-            Self::Openmp(_) => "openmp",
-            Self::Mpi(_) => "mpi",
-        }
-    }
-}
-
-impl Platform {
-    /// Name, as `tacet run --platform` takes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Process => "process",
-            Self::Kvm => "kvm",
-            Self::Partition => "partition",
-        }
-    }
-}
+use crate::tuning::report::Tuning;
 
 /// Runs every suite of `plan`. All that can be missing is looked for before the first run.
 pub fn run(plan: &Plan) -> Result<Comparison, Failure> {
-    let core = choose_core(plan.core, &allowed_cores()?)?;
+    let older = plan.against.as_deref().map(against::Older::read).transpose()?;
+    tuned::check(plan.baselines.as_deref())?;
+    let allowed = allowed_cores()?;
+    let core = choose_core(plan.core, &allowed)?;
     let tacet = side::find_tacet(plan.tacet.as_deref())?;
-    let workloads: Vec<Workload> =
-        plan.suites.iter().map(|suite| Workload::prepare(suite, plan.timeout_seconds)).collect::<Result<_, _>>()?;
+    let workloads: Vec<Workload> = plan
+        .suites
+        .iter()
+        .flat_map(Suite::parts)
+        .map(|suite| Workload::prepare(&suite, plan.timeout_seconds))
+        .collect::<Result<_, _>>()?;
+    let baselines = Baselines::prepare(plan.baselines.as_deref())?;
+    let tuned: Vec<Tuned> =
+        workloads.iter().map(|workload| baselines.of(workload, core, &allowed)).collect::<Result<_, _>>()?;
+    for workload in &workloads {
+        workload.load().map_or(Ok(()), |load| load.check(&spare_cores(workload, core)))?;
+    }
     let recorder = Recorder::start(Some(core));
     let suites = workloads
         .iter()
-        .map(|workload| {
-            let sides = side::sides(workload, plan, &tacet, core);
-            run_suite(workload, &sides, plan.pairs)
+        .zip(&tuned)
+        .map(|(workload, tuned)| {
+            let sides = side::sides(workload, plan, &tacet, core, tuned.is_side());
+            run_suite(workload, &sides, tuned, plan.pairs, &spare_cores(workload, core))
         })
         .collect::<Result<_, _>>()?;
-    Ok(Comparison {
+    let comparison = Comparison {
         schema: COMPARE_SCHEMA.to_owned(),
         core,
         pairs: plan.pairs,
         environment: recorder.finish(),
+        tacet_version: side::version_of(&tacet),
         suites,
-    })
+        against: None,
+    }
+    .counts_only_where_emulated();
+    let against = older.map(|older| older.changes(&comparison)).transpose()?;
+    Ok(Comparison { against, ..comparison })
 }
 
-fn run_suite(workload: &Workload, sides: &[Side], pairs: usize) -> Result<SuiteComparison, Failure> {
-    let order = schedule(sides.len(), pairs);
-    let progress = Progress::of(workload.suite(), order.len());
+fn run_suite(
+    workload: &Workload,
+    sides: &[Side],
+    tuned: &Tuned,
+    pairs: usize,
+    spare: &[usize],
+) -> Result<SuiteComparison, Failure> {
+    let order = schedule(sides.len(), pairs, tuned.is_side());
+    let mut tunings = Vec::new();
+    let mut load = workload.load().map(|settings| LoadedCores::start(settings, spare)).transpose()?;
+    let progress = Progress::of(workload.suite(), order.len(), bar_cores(spare), workload.expected());
     let mut runs: Vec<Vec<Run>> = sides.iter().map(|_| Vec::new()).collect();
+    let mut turns = Vec::new();
+    let begin = Instant::now();
     for (number, &index) in order.iter().enumerate() {
         let side = &sides[index];
-        progress.show(number, &side.name);
-        let run = workload.run(side);
-        progress.clear();
+        turns.push(Turn { side: side.name.clone(), started_seconds: Some(begin.elapsed().as_secs_f64()) });
+        let bar = progress.bar(number, &side.name);
+        let mut measure = || match &mut load {
+            None => workload.run(side),
+            Some(load) => load.beside(&side.name, || workload.run(side)),
+        };
+        let run = if side.is_tuned() { tuned.during(&mut tunings, measure) } else { measure() };
+        drop(bar);
         runs[index].push(run?);
     }
     let sides = sides
@@ -140,13 +123,19 @@ fn run_suite(workload: &Workload, sides: &[Side], pairs: usize) -> Result<SuiteC
             runs,
         })
         .collect();
-    Ok(result::assemble(workload.suite(), sides))
+    let mut suite = assemble::assemble(workload.suite(), sides);
+    suite.order = turns;
+    suite.load = load.map(LoadedCores::record);
+    suite.tuning = Tuning::merge(tunings);
+    suite.without_tuned = tuned.why_not();
+    Ok(suite)
 }
 
-/// Indices of sides in the order in which they run; side 0 is native and also runs last.
-fn schedule(sides: usize, pairs: usize) -> Vec<usize> {
+/// Indices of sides in the order in which they run. Side 0 is native and also runs last; so does side 1 where
+/// that is the tuned one.
+fn schedule(sides: usize, pairs: usize, is_tuned: bool) -> Vec<usize> {
     let mut order: Vec<usize> = (0..pairs).flat_map(|_| 0..sides).collect();
-    order.push(0);
+    order.extend(0..=usize::from(is_tuned));
     order
 }
 
@@ -173,34 +162,25 @@ fn choose_core(asked: Option<usize>, allowed: &[usize]) -> Result<usize, Failure
     }
 }
 
-/// One line on a terminal that tells what runs; nothing elsewhere.
-struct Progress {
-    suite: &'static str,
-    runs: usize,
-    visible: bool,
+/// Cores that `workload` leaves alone: of those that this process may use, or, where it measures all of them, of
+/// those that Linux runs.
+fn spare_cores(workload: &Workload, core: usize) -> Vec<usize> {
+    let measured = if workload.runs_on_one_core() { vec![core] } else { workload.all_cores().to_vec() };
+    let without = |cores: io::Result<Vec<usize>>| -> Vec<usize> {
+        cores.unwrap_or_default().into_iter().filter(|core| !measured.contains(core)).collect()
+    };
+    let allowed = match measured.as_slice() {
+        // Nobody says which cores an MPI launcher or a program with threads uses.
+        [] => return Vec::new(),
+        _ => without(host::allowed_cores()),
+    };
+    if allowed.is_empty() { without(host::online_cores()) } else { allowed }
 }
 
-impl Progress {
-    fn of(suite: &'static str, runs: usize) -> Self {
-        let visible = io::stderr().is_terminal();
-        Self { suite, runs, visible }
-    }
-
-    fn show(&self, number: usize, side: &str) {
-        let (suite, runs) = (self.suite, self.runs);
-        self.print(&format!("{suite}: run {} of {runs}, {side}", number + 1));
-    }
-
-    fn clear(&self) {
-        self.print("");
-    }
-
-    fn print(&self, line: &str) {
-        if self.visible {
-            // ESC [ K erases to the end of the line (ECMA-48 EL). A lost line harms nothing.
-            let _ = write!(io::stderr(), "\r{line}\x1b[K");
-        }
-    }
+/// The cores of `spare` that this process may use itself.
+fn bar_cores(spare: &[usize]) -> Vec<usize> {
+    let allowed = host::allowed_cores().unwrap_or_default();
+    spare.iter().copied().filter(|core| allowed.contains(core)).collect()
 }
 
 #[cfg(test)]
@@ -209,8 +189,9 @@ mod tests {
 
     #[test]
     fn sides_take_turns_and_native_closes() {
-        assert_eq!(schedule(2, 3), [0, 1, 0, 1, 0, 1, 0]);
-        assert_eq!(schedule(3, 2), [0, 1, 2, 0, 1, 2, 0]);
+        assert_eq!(schedule(2, 3, false), [0, 1, 0, 1, 0, 1, 0]);
+        assert_eq!(schedule(3, 2, false), [0, 1, 2, 0, 1, 2, 0]);
+        assert_eq!(schedule(3, 2, true), [0, 1, 2, 0, 1, 2, 0, 1]);
     }
 
     #[test]

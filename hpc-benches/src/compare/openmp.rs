@@ -16,6 +16,15 @@ const SOURCE: Source = Source {
     advice: "install a compiler with OpenMP, or give --omp-cc",
 };
 
+/// Its other files: what they share, and one per group of constructs.
+const FURTHER: &[(&str, &str)] = &[
+    ("omp_epcc.h", include_str!("../../programs/omp_epcc.h")),
+    ("omp_sync.c", include_str!("../../programs/omp_sync.c")),
+    ("omp_schedules.c", include_str!("../../programs/omp_schedules.c")),
+    ("omp_arrays.c", include_str!("../../programs/omp_arrays.c")),
+    ("omp_tasks.c", include_str!("../../programs/omp_tasks.c")),
+];
+
 /// Parameters of the suite.
 #[derive(Args, Clone, Debug)]
 #[group(id = "openmp-settings")]
@@ -28,6 +37,6 @@ pub struct Settings {
 impl Settings {
     /// The program, compiled.
     pub fn program(&self) -> Result<Program, Failure> {
-        Program::compile(&SOURCE, &self.omp_cc)
+        Program::compile_with(&SOURCE, FURTHER, &self.omp_cc)
     }
 }

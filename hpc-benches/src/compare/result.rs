@@ -1,12 +1,16 @@
-//! From runs to a comparison. Pure: takes what the runs said, gives what the report says.
+//! What the runs of a comparison said, and what the report of it says.
 
 use serde::Serialize;
 
-use super::side::NATIVE;
+use super::changes::Changes;
+use super::cores::SideCore;
+use super::distribution::Trace;
+use crate::attribution::Attribution;
+use crate::load;
 use crate::machine::record::Environment;
-use crate::report::{Measure, NotMeasured, Statistic, Unit};
-use crate::stats::summary::{Summary, median, spread_percent};
-use crate::stats::verdict::{self, Better, Effect};
+use crate::report::{CoreReport, CurvePoint, Measure, NotMeasured, Statistic, Unit};
+use crate::stats::verdict::{Better, Effect};
+use crate::tuning::report::Tuning;
 
 /// Name and revision of the JSON layout of a [`Comparison`].
 pub const COMPARE_SCHEMA: &str = "tacet-bench-compare/1";
@@ -20,6 +24,10 @@ pub struct Run {
     pub measures: Vec<Measure>,
     /// What it could not measure.
     pub not_measured: Vec<NotMeasured>,
+    /// Who had the core while detours were watched.
+    pub attribution: Option<Attribution>,
+    /// Each core by itself, where several were measured at once.
+    pub cores: Vec<CoreReport>,
 }
 
 /// All runs of one side.
@@ -45,8 +53,14 @@ pub struct Comparison {
     pub pairs: usize,
     /// The machine, before and after.
     pub environment: Environment,
+    /// What `tacet --version` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tacet_version: Option<String>,
     /// One entry per suite, in the order asked for.
     pub suites: Vec<SuiteComparison>,
+    /// What changed since an older comparison, where one was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against: Option<Changes>,
 }
 
 /// One suite of the report.
@@ -56,12 +70,38 @@ pub struct SuiteComparison {
     pub suite: String,
     /// What each side ran, several lines where a run takes several processes.
     pub commands: Vec<SideCommand>,
+    /// The runs in the order in which they were taken.
+    pub order: Vec<Turn>,
     /// One entry per measure, in the order of the suite.
     pub measures: Vec<MeasureComparison>,
     /// Measures that no side has, with native's reason.
     pub not_measured: Vec<NotMeasured>,
     /// What a reader must know before believing the numbers.
     pub warnings: Vec<String>,
+    /// What the side `native-tuned` ran on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<Tuning>,
+    /// Why there is no such side, if nobody asked to leave it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_tuned: Option<String>,
+    /// Who had the core while detours were watched, all runs of a side together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attribution: Vec<SideAttribution>,
+    /// Each core by itself, where several were measured at once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cores: Vec<SideCore>,
+    /// What the other cores did meanwhile, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<load::Record>,
+}
+
+/// Who disturbed a side.
+#[derive(Debug, Serialize)]
+pub struct SideAttribution {
+    /// Name of the side.
+    pub side: String,
+    /// What is known; none where a run told nothing.
+    pub found: Option<Attribution>,
 }
 
 /// How a side was started.
@@ -71,6 +111,15 @@ pub struct SideCommand {
     pub side: String,
     /// Its command line.
     pub command: Vec<String>,
+}
+
+/// When a side had its turn.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Turn {
+    /// Name of the side.
+    pub side: String,
+    /// Seconds since the first run of the suite began; none on an emulated machine.
+    pub started_seconds: Option<f64>,
 }
 
 /// One measure on all sides.
@@ -84,6 +133,9 @@ pub struct MeasureComparison {
     pub better: Better,
     /// The statistic that ratio, spread and conclusion are about.
     pub compared: Statistic,
+    /// The curve that this measure is a point of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curve: Option<CurvePoint>,
     /// Native first.
     pub sides: Vec<SideValues>,
 }
@@ -99,6 +151,18 @@ pub struct SideValues {
     pub not_measured: Option<String>,
     /// The side against native; none for native itself, and where either lacks values.
     pub effect: Option<Effect>,
+    /// The events of the last run that tells them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
+    /// How often the samples of all runs lay where: lower bound of a bin in the measure's unit, and count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<Vec<[f64; 2]>>,
+    /// Length of events in nanoseconds, and the percentage of all runs' events that are not longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cumulative: Option<Vec<[f64; 2]>>,
+    /// A cell against tuned Linux, where that is a side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub against_tuned: Option<Effect>,
 }
 
 /// Runs of one side taken together.
@@ -109,138 +173,33 @@ pub struct Values {
     /// Median of the runs' 99th percentiles; where a run is one sample, 99th percentile of the
     /// runs.
     pub p99: Option<f64>,
+    /// Median of the runs' 99.9th percentiles, where each has one: of some alone it could lie below the 99th.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_9: Option<f64>,
     /// Largest sample of all runs.
     pub max: Option<f64>,
+    /// Median of the runs' medians in cycles of the time-stamp counter, where they are the times of calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cycles: Option<f64>,
     /// Median of the runs' rates.
     pub detours_per_second: Option<f64>,
     /// Distance of the largest from the smallest run, in percent of the median run.
     pub spread_percent: Option<f64>,
-    /// The compared value of each run, in order.
+    /// The compared value of each run, in order; none on an emulated machine.
     pub runs: Vec<f64>,
+    /// How many events each run saw, in order, where the samples are events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<usize>>,
 }
 
 impl Run {
     /// A run that measured everything it should.
     pub fn of(measures: Vec<Measure>) -> Self {
-        Self { core: None, measures, not_measured: Vec::new() }
+        Self { core: None, measures, not_measured: Vec::new(), attribution: None, cores: Vec::new() }
     }
 
-    fn measure(&self, name: &str) -> Option<&Measure> {
+    /// The measure of this name.
+    pub fn measure(&self, name: &str) -> Option<&Measure> {
         self.measures.iter().find(|measure| measure.name == name)
     }
 }
-
-/// Puts the sides of a suite together. Side 0 is native and has one run more than the others.
-pub fn assemble(suite: &str, sides: Vec<SideRuns>) -> SuiteComparison {
-    let measures = kinds(&sides).into_iter().map(|kind| compare_measure(kind, &sides)).collect();
-    let not_measured = missing_everywhere(&sides);
-    let warnings = sides.iter().filter_map(strayed).collect();
-    let commands = sides
-        .into_iter()
-        .flat_map(|side| {
-            let name = side.name;
-            side.commands.into_iter().map(move |command| SideCommand { side: name.clone(), command })
-        })
-        .collect();
-    SuiteComparison { suite: suite.to_owned(), commands, measures, not_measured, warnings }
-}
-
-/// One specimen per measure that any side has. A measure that native lacks goes where the side
-/// that has it put it: after the measure before it.
-fn kinds(sides: &[SideRuns]) -> Vec<&Measure> {
-    let mut kinds: Vec<&Measure> = Vec::new();
-    for run in sides.iter().flat_map(|side| &side.runs) {
-        let mut place = 0;
-        for measure in &run.measures {
-            match kinds.iter().position(|kind| kind.name == measure.name) {
-                Some(known) => place = known + 1,
-                None => {
-                    kinds.insert(place, measure);
-                    place += 1;
-                }
-            }
-        }
-    }
-    kinds
-}
-
-/// Measures that some run should have taken and that no run of any side has.
-fn missing_everywhere(sides: &[SideRuns]) -> Vec<NotMeasured> {
-    let runs = || sides.iter().flat_map(|side| &side.runs);
-    let mut missing: Vec<NotMeasured> = Vec::new();
-    for candidate in runs().flat_map(|run| &run.not_measured) {
-        let measured = runs().any(|run| run.measure(&candidate.name).is_some());
-        let listed = missing.iter().any(|known| known.name == candidate.name);
-        if !measured && !listed {
-            missing.push(candidate.clone());
-        }
-    }
-    missing
-}
-
-fn compare_measure(kind: &Measure, sides: &[SideRuns]) -> MeasureComparison {
-    let native = sides.first().and_then(|side| values(side, &kind.name));
-    let sides = sides
-        .iter()
-        .map(|side| {
-            let values = values(side, &kind.name);
-            let effect = match (&native, &values) {
-                (Some(native), Some(values)) if side.name != NATIVE => {
-                    verdict::compare(&native.runs, &values.runs, kind.better)
-                }
-                _ => None,
-            };
-            SideValues {
-                side: side.name.clone(),
-                not_measured: values.is_none().then(|| why_not(side, &kind.name)),
-                values,
-                effect,
-            }
-        })
-        .collect();
-    MeasureComparison { name: kind.name.clone(), unit: kind.unit, better: kind.better, compared: kind.compared, sides }
-}
-
-/// The measure on one side; none unless every run has it.
-fn values(side: &SideRuns, name: &str) -> Option<Values> {
-    let measures: Vec<&Measure> = side.runs.iter().map(|run| run.measure(name)).collect::<Option<_>>()?;
-    let runs: Vec<f64> = measures.iter().map(|measure| measure.compared_value()).collect::<Option<_>>()?;
-    let summaries = summaries_of(&measures);
-    Some(Values {
-        median: median(summaries.iter().map(|summary| summary.median).collect()),
-        p99: median(summaries.iter().map(|summary| summary.p99).collect()),
-        max: summaries.iter().map(|summary| summary.max).reduce(f64::max),
-        detours_per_second: median(measures.iter().filter_map(|measure| measure.detours_per_second).collect()),
-        spread_percent: spread_percent(&runs),
-        runs,
-    })
-}
-
-/// The summaries of the runs. Runs of one sample each are the samples of a single summary.
-fn summaries_of(measures: &[&Measure]) -> Vec<Summary> {
-    let summaries: Vec<Summary> = measures.iter().filter_map(|measure| measure.summary).collect();
-    if summaries.iter().any(|summary| summary.count > 1) {
-        return summaries;
-    }
-    Summary::of(summaries.iter().map(|summary| summary.median).collect()).into_iter().collect()
-}
-
-fn why_not(side: &SideRuns, name: &str) -> String {
-    side.runs
-        .iter()
-        .flat_map(|run| &run.not_measured)
-        .find(|missing| missing.name == name)
-        .map_or_else(|| "not every run of this side gave a value".to_owned(), |missing| missing.reason.clone())
-}
-
-/// A warning when a side ran elsewhere than it should have.
-fn strayed(side: &SideRuns) -> Option<String> {
-    let wanted = side.pinned_core?;
-    let elsewhere = side.runs.iter().filter_map(|run| run.core).find(|&core| core != wanted)?;
-    let name = &side.name;
-    Some(format!("side {name} ran on core {elsewhere}, not on core {wanted}: its numbers are another core's"))
-}
-
-#[cfg(test)]
-#[path = "result_tests.rs"]
-mod tests;

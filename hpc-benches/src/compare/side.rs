@@ -4,20 +4,27 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{self, Path, PathBuf};
+use std::time::Duration;
 
-use super::Plan;
+use clap::ValueEnum;
+
 use super::workload::Workload;
+use super::{Plan, Platform, cell_stats, launch};
 use crate::error::Failure;
 
 /// Name of the side that all others are compared with.
 pub const NATIVE: &str = "native";
+/// Name of the side that runs on a tuned Linux.
+pub const TUNED: &str = "native-tuned";
 
 const NOT_FOUND: &str = "cannot find tacet: it is neither beside tacet-bench nor in PATH; build \
                          it with `cargo build --release` or name it with --tacet PATH";
 
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
+
 /// One side.
 pub struct Side {
-    /// `native`, or the platform's name.
+    /// `native`, `native-tuned`, or the platform's name.
     pub name: String,
     /// The whole command lines of one run.
     pub commands: Vec<Vec<OsString>>,
@@ -28,6 +35,16 @@ pub struct Side {
 }
 
 impl Side {
+    /// Whether its runs need a tuned Linux.
+    pub fn is_tuned(&self) -> bool {
+        self.name == TUNED
+    }
+
+    /// The platform of its cells; none where the program runs on Linux itself.
+    pub fn platform(&self) -> Option<Platform> {
+        Platform::value_variants().iter().copied().find(|platform| platform.name() == self.name)
+    }
+
     /// The command lines for a report.
     pub fn printable(&self) -> Vec<Vec<String>> {
         let words = |command: &Vec<OsString>| command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -35,40 +52,52 @@ impl Side {
     }
 }
 
-/// Native first, then one side per platform of `plan`.
-pub fn sides(workload: &Workload, plan: &Plan, tacet: &Path, core: usize) -> Vec<Side> {
+/// Native first, also tuned where `is_tuned`, then one side per platform of `plan`.
+pub fn sides(workload: &Workload, plan: &Plan, tacet: &Path, core: usize, is_tuned: bool) -> Vec<Side> {
     let one_core = workload.runs_on_one_core();
-    let side = |name: &str, wrapper: &Vec<OsString>, pin| Side {
+    let side = |name: &str, wrapper: &[OsString], rank_wrapper: &[OsString], pin| Side {
         name: name.to_owned(),
-        commands: workload
-            .programs()
-            .iter()
-            .map(|program| [workload.launcher(), wrapper.clone(), program.clone()].concat())
-            .collect(),
+        commands: workload.commands(wrapper, rank_wrapper),
         pin,
         core: one_core.then_some(core),
     };
-    let mut sides = vec![side(NATIVE, &Vec::new(), one_core.then_some(core))];
+    let mut sides = vec![side(NATIVE, &[], &[], one_core.then_some(core))];
+    if is_tuned {
+        sides.push(side(TUNED, &[], &[], one_core.then_some(core)));
+    }
     for platform in &plan.platforms {
         let name = platform.name();
-        let cell_core = one_core.then_some(core);
-        let wrapper = cell(tacet, name, cell_core, &plan.tacet_arguments);
-        sides.push(side(name, &wrapper, None));
+        let cell_cores = if one_core { vec![core] } else { workload.all_cores().to_vec() };
+        let mut further: Vec<OsString> = plan.tacet_arguments.iter().map(OsString::from).collect();
+        further.extend(workload.reads_cell_counters().then(|| cell_stats::option(&plan.tacet_arguments)).flatten());
+        let wrapper = cell(tacet, name, &cell_cores, &further);
+        // Ranks get their cores from the launcher.
+        let rank_wrapper = cell(tacet, name, &[], &further);
+        sides.push(side(name, &wrapper, &rank_wrapper, None));
     }
     sides
 }
 
 /// `tacet run … --`. A single core is written as the range `C-C`: a lone number would be a
-/// count of cores.
-fn cell(tacet: &Path, platform: &str, core: Option<usize>, further: &[String]) -> Vec<OsString> {
+/// count of cores. Without `cores` they are left to the launcher.
+fn cell(tacet: &Path, platform: &str, cores: &[usize], further: &[OsString]) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec![tacet.into(), "run".into()];
     words.extend(["--platform".into(), platform.into()]);
-    if let Some(core) = core {
-        words.extend(["--cores".into(), format!("{core}-{core}").into()]);
+    if !cores.is_empty() {
+        let ranges: Vec<String> = cores.iter().map(|core| format!("{core}-{core}")).collect();
+        words.extend(["--cores".into(), ranges.join(",").into()]);
     }
-    words.extend(further.iter().map(OsString::from));
+    words.extend_from_slice(further);
     words.push("--".into());
     words
+}
+
+/// What this `tacet` says of its version; none when it says nothing of the kind.
+pub fn version_of(tacet: &Path) -> Option<String> {
+    let command = [tacet.into(), "--version".into()];
+    let finished = launch::run("tacet --version", &command, None, VERSION_LIMIT).ok()?;
+    let line = finished.stdout.lines().next()?.trim();
+    (!line.is_empty()).then(|| line.to_owned())
 }
 
 /// The `tacet` named by the user, else the one beside this program, else the first in PATH.
@@ -100,14 +129,20 @@ mod tests {
 
     #[test]
     fn a_cell_is_one_core_of_one_platform() {
-        let words = cell(Path::new("/t/tacet"), "process", Some(3), &["--stats".into()]);
+        let words = cell(Path::new("/t/tacet"), "process", &[3], &["--stats".into()]);
         let expected = ["/t/tacet", "run", "--platform", "process", "--cores", "3-3", "--stats", "--"];
         assert_eq!(words, expected);
     }
 
     #[test]
+    fn several_cores_are_named_one_by_one() {
+        let words = cell(Path::new("tacet"), "process", &[0, 2], &[]);
+        assert_eq!(words[4..6], ["--cores", "0-0,2-2"]);
+    }
+
+    #[test]
     fn ranks_get_their_cores_from_the_launcher() {
-        let words = cell(Path::new("tacet"), "kvm", None, &[]);
+        let words = cell(Path::new("tacet"), "kvm", &[], &[]);
         assert_eq!(words, ["tacet", "run", "--platform", "kvm", "--"]);
     }
 

@@ -38,6 +38,12 @@ impl Clock {
         Self { ticks_per_ns: ticks.max(1) as f64 / nanoseconds.max(1) as f64, empty_section: shortest_empty_section() }
     }
 
+    /// A clock of known frequency, for synthetic readings.
+    #[cfg(test)]
+    pub fn with_megahertz(megahertz: f64) -> Self {
+        Self { ticks_per_ns: megahertz / 1000.0, empty_section: 0 }
+    }
+
     /// Nanoseconds of `ticks`.
     pub fn nanoseconds(&self, ticks: u64) -> f64 {
         ticks as f64 / self.ticks_per_ns

@@ -1,8 +1,12 @@
 //! What the comparing side asks of Linux: affinity, and waiting for a child with a deadline.
 
+use std::ffi::CString;
+use std::fs::{self, File};
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// CPUs that this thread may run on, in rising order.
@@ -21,18 +25,32 @@ pub fn allowed_cores() -> io::Result<Vec<usize>> {
 
 /// Lets the calling thread, and what it spawns from now on, run on `core` alone.
 pub fn pin_this_thread(core: usize) -> io::Result<()> {
-    if core >= libc::CPU_SETSIZE as usize {
+    pin_this_thread_to(&[core])
+}
+
+/// Lets the calling thread, and what it spawns from now on, run on `cores` only.
+pub fn pin_this_thread_to(cores: &[usize]) -> io::Result<()> {
+    if cores.iter().any(|&core| core >= libc::CPU_SETSIZE as usize) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     // SAFETY: an all-zero cpu_set_t is the empty set.
     let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: `core` was checked against the number of bits in the set.
-    unsafe { libc::CPU_SET(core, &mut set) };
+    for &core in cores {
+        // SAFETY: `core` was checked against the number of bits in the set.
+        unsafe { libc::CPU_SET(core, &mut set) };
+    }
     // SAFETY: `set` is valid for reads of the size given.
     match unsafe { libc::sched_setaffinity(0, mem::size_of_val(&set), &set) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Length of the clock tick that `/proc/stat` counts in, in nanoseconds.
+pub fn clock_tick_ns() -> Option<f64> {
+    // SAFETY: takes a number, touches no memory.
+    let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    (ticks_per_second > 0).then(|| 1e9 / ticks_per_second as f64)
 }
 
 /// The CPU that the calling thread runs on.
@@ -46,11 +64,16 @@ pub fn current_core() -> Option<usize> {
 ///
 /// The child must not have been reaped yet, or the number may be another process's by now.
 pub fn wait_for_exit(process: u32, limit: Duration) -> io::Result<bool> {
-    let handle = open_process(process)?;
-    let mut poll = libc::pollfd { fd: handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    wait_until_readable(&open_process(process)?, limit)
+}
+
+/// Waits until something can be read from `file`, or until its other end is closed, at most for `limit`; tells
+/// whether it can.
+pub fn wait_until_readable(file: &impl AsRawFd, limit: Duration) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let milliseconds = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     loop {
-        // SAFETY: `poll` is one valid pollfd, and `handle` is open.
+        // SAFETY: `poll` is one valid pollfd, and `file` is open.
         match unsafe { libc::poll(&mut poll, 1, milliseconds) } {
             -1 => {
                 let error = io::Error::last_os_error();
@@ -61,6 +84,44 @@ pub fn wait_for_exit(process: u32, limit: Duration) -> io::Result<bool> {
             ready => return Ok(ready > 0),
         }
     }
+}
+
+/// Asks Linux to forget its cached copy of `file`, so that the next reading comes from the disk.
+pub fn drop_cached(file: &File) -> io::Result<()> {
+    // SAFETY: takes numbers only; the file is open.
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// Whether what lies in `folder` lies in memory only (tmpfs, ramfs).
+pub fn is_in_memory(folder: &Path) -> io::Result<bool> {
+    /// `RAMFS_MAGIC` of Linux's `include/uapi/linux/magic.h`.
+    const RAMFS_MAGIC: libc::__fsword_t = 0x8584_58f6;
+    let path = CString::new(folder.as_os_str().as_bytes())?;
+    // SAFETY: an all-zero statfs is a valid value.
+    let mut about: libc::statfs = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: `path` is a string that ends with zero, and `about` is valid for writes.
+    match unsafe { libc::statfs(path.as_ptr(), &mut about) } {
+        0 => Ok([libc::TMPFS_MAGIC, RAMFS_MAGIC].contains(&about.f_type)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// CPUs that Linux runs, in rising order (`/sys/devices/system/cpu/online`).
+pub fn online_cores() -> io::Result<Vec<usize>> {
+    let list = fs::read_to_string("/sys/devices/system/cpu/online")?;
+    parse_list(list.trim()).ok_or_else(|| io::Error::other(format!("no list of CPUs: {list}")))
+}
+
+/// Numbers and ranges, such as `0,2-4`.
+fn parse_list(list: &str) -> Option<Vec<usize>> {
+    let ranges = list.split(',').map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?)
+    });
+    Some(ranges.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 fn open_process(process: u32) -> io::Result<OwnedFd> {
@@ -107,5 +168,20 @@ mod tests {
         assert!(!wait_for_exit(slow.id(), Duration::from_millis(1)).unwrap());
         slow.kill().unwrap();
         slow.wait().unwrap();
+    }
+
+    #[test]
+    fn lists_of_cpus_have_numbers_and_ranges() {
+        assert_eq!(parse_list("0"), Some(vec![0]));
+        assert_eq!(parse_list("0,2-4,7"), Some(vec![0, 2, 3, 4, 7]));
+        assert_eq!((parse_list(""), parse_list("1-x")), (None, None));
+        let online = online_cores().unwrap();
+        assert!(allowed_cores().unwrap().iter().all(|core| online.contains(core)));
+    }
+
+    #[test]
+    fn a_disk_is_not_memory() {
+        assert!(!is_in_memory(Path::new("/proc")).unwrap());
+        assert!(is_in_memory(Path::new("/nonexistent/x")).is_err());
     }
 }

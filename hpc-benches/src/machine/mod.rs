@@ -1,11 +1,20 @@
-//! The machine under the benchmarks. All unsafe code of this crate lives in three modules here:
-//! [`tsc`] (the counter), [`calls`] (what the suites measure) and [`host`] (what `compare`
-//! needs). The others are safe.
+//! The machine under the benchmarks. All unsafe code of this crate lives in six modules here:
+//! [`tsc`] (the counter), [`calls`] and [`mapping`] (what the suites measure), [`host`] (what `compare`
+//! needs), [`process`] (what the load generators need) and [`threads`] (what tuning does to others). The
+//! others are safe.
 
 pub mod calls;
 pub mod clock;
+pub mod counters;
+pub mod cpu_set;
 pub mod date;
+pub mod emulation;
 pub mod host;
+pub mod mapping;
+pub mod meminfo;
+pub mod process;
 pub mod record;
 pub mod scratch;
+pub mod threads;
+pub mod tracefs;
 pub mod tsc;

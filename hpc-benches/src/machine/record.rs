@@ -7,7 +7,7 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-use super::date;
+use super::{date, emulation};
 
 /// The machine and what else it did while the run went on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Environment {
     pub cpu_model: Option<String>,
     /// Whether the CPU says that a hypervisor is below.
     pub virtual_machine: Option<bool>,
+    /// Whether the processor is emulated in software: only counts mean something.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub emulated: bool,
     /// Release of the Linux kernel.
     pub kernel: Option<String>,
     /// What Linux keeps time by.
@@ -61,6 +64,7 @@ impl Recorder {
             cpu_model: cpuinfo_field("model name").map(str::to_owned),
             virtual_machine: cpuinfo_field("flags")
                 .map(|flags| flags.split_whitespace().any(|flag| flag == "hypervisor")),
+            emulated: emulation::is_emulated(cpuinfo_field("model name")),
             kernel: read_line("/proc/sys/kernel/osrelease"),
             clock_source: read_line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
             governor: core.and_then(governor_of),
@@ -77,6 +81,11 @@ impl Recorder {
             self.cpu_time_before.zip(cpu_time()).and_then(|(before, after)| steal_percent(before, after));
         Environment { load_after: load(), steal_percent, ..self.environment }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn governor_of(core: usize) -> Option<String> {

@@ -8,7 +8,15 @@ pub fn value(value: f64, unit: Unit) -> String {
         Unit::Nanoseconds => time(value),
         Unit::Percent => format!("{} %", digits(value)),
         Unit::MegabytesPerSecond => format!("{} MB/s", digits(value)),
+        Unit::PerSecond => format!("{} /s", digits(value)),
+        Unit::Bytes => bytes(value),
     }
+}
+
+/// `1 pair`, `2 pairs`.
+pub fn count(number: usize, what: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{end}")
 }
 
 /// A ratio. None: native is zero, there is nothing to divide by.
@@ -34,7 +42,8 @@ pub fn digits(value: f64) -> String {
     format!("{value:.places$}")
 }
 
-fn time(nanoseconds: f64) -> String {
+/// A time in the unit that keeps it readable.
+pub fn time(nanoseconds: f64) -> String {
     let (scale, unit) = match nanoseconds.abs() {
         size if size >= 1e9 => (1e9, "s"),
         size if size >= 1e6 => (1e6, "ms"),
@@ -42,6 +51,16 @@ fn time(nanoseconds: f64) -> String {
         _ => (1.0, "ns"),
     };
     format!("{} {unit}", digits(nanoseconds / scale))
+}
+
+fn bytes(bytes: f64) -> String {
+    let (scale, unit) = match bytes.abs() {
+        size if size >= f64::from(1 << 30) => (f64::from(1 << 30), "GiB"),
+        size if size >= f64::from(1 << 20) => (f64::from(1 << 20), "MiB"),
+        size if size >= 1024.0 => (1024.0, "KiB"),
+        _ => (1.0, "B"),
+    };
+    format!("{} {unit}", digits(bytes / scale))
 }
 
 #[cfg(test)]
@@ -62,6 +81,9 @@ mod tests {
     fn other_units_keep_theirs() {
         assert_eq!(value(0.01234, Unit::Percent), "0.0123 %");
         assert_eq!(value(9512.4, Unit::MegabytesPerSecond), "9512 MB/s");
+        assert_eq!(value(2_512_345.0, Unit::PerSecond), "2512345 /s");
+        assert_eq!(value(512.0, Unit::Bytes), "512.0 B");
+        assert_eq!(value(3_670_016.0, Unit::Bytes), "3.500 MiB");
     }
 
     #[test]

@@ -1,42 +1,48 @@
 //! Reports as text. The table comes last, so that it is what a reader ends on.
 
-use comfy_table::{
-    Cell, CellAlignment, ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle,
-};
+use comfy_table::Table;
 
-use super::format;
+use super::table::{CYCLES, DETOURS_PER_SECOND, NOT_MEASURED, P99_9, hide_unless, new_table, suite_table};
+use super::{disturbers, format, text_against, text_counts, tuning};
 use crate::compare::Comparison;
-use crate::compare::result::{MeasureComparison, SideValues, SuiteComparison, Values};
+use crate::compare::result::{MeasureComparison, SideValues, SuiteComparison};
 use crate::machine::record::Environment;
-use crate::report::{Measure, RunReport, Statistic, Unit};
+use crate::report::{Measure, RunReport};
 use crate::stats::summary::Summary;
-use crate::stats::verdict::{Effect, Verdict};
 
-const NOT_MEASURED: &str = "not measured";
 const NONE: &str = "-";
-const DETOURS_PER_SECOND: &str = "detours/s";
 
 const HOW_TO_READ: &str = "\
-median, p99: medians of the runs' own; max: of all runs. ratio: to native, median of the pairs, of
-the medians (of detours/s for detours). spread: largest to smallest run. control: each native run
+median, p99, p99.9: medians of the runs' own; max: of all runs. ratio: to native, median of the pairs,
+of the medians (of detours/s for detours). spread: largest to smallest run. control: each native run
 against the native run before it, with the variation that a difference must exceed to be shown.
+to tuned: the cell against native-tuned, where that is a side.
 ";
-
-/// A rule below the header and nothing else.
-const RULED: TableStyle = TableStyle::new()
-    .header_lines(ContentLineStyle::none())
-    .header_separator(LineStyle::none().fill('─').junction('─'))
-    .content_lines(ContentLineStyle::none());
 
 /// A report that can be printed for people.
 pub trait Text {
     /// The whole text, with a newline at its end.
     fn text(&self) -> String;
+
+    /// The same with a column of cycles, where the report has any.
+    fn text_with_cycles(&self) -> String {
+        self.text()
+    }
 }
 
 impl Text for RunReport {
     fn text(&self) -> String {
-        let mut table = new_table(&["measure", "median", "p99", "max", DETOURS_PER_SECOND], 1);
+        self.text_in(false)
+    }
+
+    fn text_with_cycles(&self) -> String {
+        self.text_in(true)
+    }
+}
+
+impl RunReport {
+    fn text_in(&self, has_cycles: bool) -> String {
+        let mut table = new_table(&["measure", "median", CYCLES, "p99", P99_9, "max", DETOURS_PER_SECOND], 1);
         for measure in &self.measures {
             table.add_row(run_row(measure));
         }
@@ -45,31 +51,63 @@ impl Text for RunReport {
         }
         let has_rates = self.measures.iter().any(|measure| measure.detours_per_second.is_some());
         hide_unless(has_rates, &mut table, DETOURS_PER_SECOND);
+        hide_unless(has_cycles, &mut table, CYCLES);
+        let has_p99_9 = |measure: &Measure| measure.summary.is_some_and(|summary| summary.p99_9.is_some());
+        hide_unless(self.measures.iter().any(has_p99_9), &mut table, P99_9);
         let reasons: String = self
             .not_measured
             .iter()
             .map(|missing| format!("not measured: {}: {}\n", missing.name, missing.reason))
             .collect();
-        let core = self.core.map_or_else(unknown, |core| core.to_string());
+        let core = match self.cores.as_slice() {
+            [] => self.core.map_or_else(unknown, |core| core.to_string()),
+            all => all.iter().map(|core| core.core.to_string()).collect::<Vec<_>>().join(", "),
+        };
         let machine = machine(&self.environment);
-        format!("{machine}core:    {core}\n{reasons}\n{}\n", table.trim_fmt())
+        let cores = disturbers::cores(&self.cores);
+        let disturbers = disturbers::text(&[("", self.attribution.as_ref())]);
+        format!("{machine}core:    {core}\n{reasons}\n{}\n{cores}{disturbers}", table.trim_fmt())
     }
 }
 
 impl Text for Comparison {
     fn text(&self) -> String {
-        let machine = machine(&self.environment);
-        let (core, pairs) = (self.core, self.pairs);
-        let suites: String = self.suites.iter().map(suite_text).collect();
-        format!("{machine}core:    {core}; {pairs} pairs, taken in turn\n\n{HOW_TO_READ}{suites}")
+        self.text_in(false)
+    }
+
+    fn text_with_cycles(&self) -> String {
+        self.text_in(true)
     }
 }
 
-fn suite_text(suite: &SuiteComparison) -> String {
+impl Comparison {
+    fn text_in(&self, has_cycles: bool) -> String {
+        let machine = machine(&self.environment);
+        let (core, pairs) = (self.core, self.pairs);
+        let suites: String = if self.environment.emulated {
+            self.suites.iter().map(|suite| suite_text(suite, text_counts::table(suite))).collect()
+        } else {
+            self.suites.iter().map(|suite| suite_text(suite, suite_table(suite, has_cycles))).collect()
+        };
+        let how_to_read = if self.environment.emulated { text_counts::HOW_TO_READ } else { HOW_TO_READ };
+        let changes = self.against.as_ref().map_or_else(String::new, text_against::changes);
+        let tacet = self.tacet_version.clone().unwrap_or_else(unknown);
+        format!(
+            "{machine}tacet:   {tacet}\ncore:    {core}; {}, taken in turn\n{changes}\n{how_to_read}{suites}",
+            format::count(pairs, "pair"),
+        )
+    }
+}
+
+fn suite_text(suite: &SuiteComparison, table: Table) -> String {
     let mut notes = String::new();
     for side in &suite.commands {
         notes += &format!("{}: {}\n", side.side, side.command.join(" "));
     }
+    if let Some(load) = &suite.load {
+        notes += &disturbers::load(load);
+    }
+    notes += &tuning::lines(suite);
     for warning in &suite.warnings {
         notes += &format!("warning: {warning}\n");
     }
@@ -79,7 +117,10 @@ fn suite_text(suite: &SuiteComparison) -> String {
     for missing in &suite.not_measured {
         notes += &format!("not measured: {} on any side: {}\n", missing.name, missing.reason);
     }
-    format!("\n{}\n{notes}\n{}\n", suite.suite, suite_table(suite).trim_fmt())
+    let cores = disturbers::side_cores(&suite.cores);
+    let sides: Vec<_> = suite.attribution.iter().map(|side| (side.side.as_str(), side.found.as_ref())).collect();
+    let disturbers = disturbers::text(&sides);
+    format!("\n{}\n{notes}\n{}\n{cores}{disturbers}", suite.suite, table.trim_fmt())
 }
 
 fn missing_notes(measure: &MeasureComparison) -> String {
@@ -90,81 +131,10 @@ fn missing_notes(measure: &MeasureComparison) -> String {
     measure.sides.iter().filter_map(missing).collect()
 }
 
-fn suite_table(suite: &SuiteComparison) -> Table {
-    let header = ["measure", "side", "median", "p99", "max", DETOURS_PER_SECOND, "ratio", "spread", "conclusion"];
-    let mut table = new_table(&header, 2);
-    for measure in &suite.measures {
-        for (index, side) in measure.sides.iter().enumerate() {
-            let name = if index == 0 { &measure.name } else { "" };
-            table.add_row(side_row(name, measure.unit, side));
-            if let (0, Some(effect)) = (index, first_effect(measure)) {
-                table.add_row(control_row(measure, &effect));
-            }
-        }
-    }
-    for missing in &suite.not_measured {
-        table.add_row([missing.name.as_str(), "all", NOT_MEASURED]);
-    }
-    let has_rates = suite.measures.iter().any(|measure| measure.compared == Statistic::DetoursPerSecond);
-    hide_unless(has_rates, &mut table, DETOURS_PER_SECOND);
-    table
-}
-
-/// Leaves a column out that would be empty.
-fn hide_unless(shown: bool, table: &mut Table, header: &str) {
-    let is_it = |cell: &Cell| cell.content() == header;
-    let index = table.header().and_then(|row| row.cell_iter().position(is_it));
-    if let (false, Some(column)) = (shown, index.and_then(|index| table.column_mut(index))) {
-        column.set_constraint(ColumnConstraint::Hidden);
-    }
-}
-
-/// The control is native's alone: the same beside every side.
-fn first_effect(measure: &MeasureComparison) -> Option<Effect> {
-    measure.sides.iter().find_map(|side| side.effect)
-}
-
-fn side_row(name: &str, unit: Unit, side: &SideValues) -> Vec<String> {
-    let mut row = vec![name.to_owned(), side.side.clone()];
-    let Some(values) = &side.values else {
-        row.push(NOT_MEASURED.to_owned());
-        return row;
-    };
-    row.extend(value_cells(values, unit));
-    row.push(side.effect.map_or_else(String::new, |effect| format::ratio(effect.ratio)));
-    row.push(values.spread_percent.map_or_else(dash, |percent| format!("{percent:.1} %")));
-    row.push(side.effect.map_or_else(String::new, |effect| conclusion(effect.verdict).to_owned()));
-    row
-}
-
-fn value_cells(values: &Values, unit: Unit) -> [String; 4] {
-    let cell = |value: Option<f64>| value.map_or_else(dash, |value| format::value(value, unit));
-    let rate = values.detours_per_second;
-    [cell(values.median), cell(values.p99), cell(values.max), rate.map_or_else(String::new, format::digits)]
-}
-
-fn control_row(measure: &MeasureComparison, effect: &Effect) -> Vec<String> {
-    let band = match measure.compared {
-        Statistic::Median => format::value(effect.control_band, measure.unit),
-        Statistic::DetoursPerSecond => format!("{} /s", format::digits(effect.control_band)),
-    };
-    let mut row = vec![String::new(), "  control".to_owned()];
-    row.extend(vec![String::new(); 4]);
-    row.push(format::ratio(effect.control_ratio));
-    row.push(format!("±{band}"));
-    row
-}
-
-fn conclusion(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Better => "better",
-        Verdict::Worse => "worse",
-        Verdict::NoDifferenceShown => "no difference shown",
-        Verdict::TooFewPairs => "too few pairs",
-    }
-}
-
 fn run_row(measure: &Measure) -> Vec<String> {
+    if let Some(events) = measure.events {
+        return vec![measure.name.clone(), format!("{events} events")];
+    }
     let summary = measure.summary;
     let cell = |value: Option<f64>| value.map_or_else(dash, |value| format::value(value, measure.unit));
     let several = |statistic: fn(&Summary) -> f64| match &measure.summary {
@@ -174,33 +144,27 @@ fn run_row(measure: &Measure) -> Vec<String> {
     vec![
         measure.name.clone(),
         cell(summary.map(|s| s.median)),
+        measure.cycles.map_or_else(String::new, |cycles| format::digits(cycles.median)),
         several(|summary| summary.p99),
+        summary.and_then(|s| s.p99_9).map_or_else(String::new, |value| format::value(value, measure.unit)),
         several(|summary| summary.max),
         measure.detours_per_second.map_or_else(String::new, format::digits),
     ]
 }
 
-/// A table whose columns from `first_number` on are flush right.
-fn new_table(header: &[&str], first_number: usize) -> Table {
-    let mut table = Table::new();
-    table.load_style(RULED).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
-    for column in table.column_iter_mut().skip(first_number) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-fn machine(environment: &Environment) -> String {
+/// The record of the machine, a line per kind.
+pub(super) fn machine(environment: &Environment) -> String {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(unknown);
     let load = |load: Option<[f64; 3]>| load.map_or_else(unknown, |load| format!("{:.2}", load[0]));
     let place = match environment.virtual_machine {
         Some(true) => " (virtual machine)",
         Some(false) | None => "",
     };
+    let emulated = if environment.emulated { text_counts::MACHINE } else { "" };
     let steal = environment.steal_percent.map_or_else(unknown, |percent| format!("{percent:.2} %"));
     format!(
         "date:    {}\nversion: tacet-bench {}\ncpu:     {}{place}\nkernel:  {}; clock source {}; governor {}\n\
-         load:    {} before, {} after; stolen by the hypervisor: {steal}\ncommand: {}\n",
+         load:    {} before, {} after; stolen by the hypervisor: {steal}\ncommand: {}\n{emulated}",
         environment.date,
         environment.version,
         text(&environment.cpu_model),
@@ -217,7 +181,7 @@ fn unknown() -> String {
     "unknown".to_owned()
 }
 
-fn dash() -> String {
+pub(super) fn dash() -> String {
     NONE.to_owned()
 }
 

@@ -16,6 +16,8 @@ pub struct Detour {
 /// What one loop saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observation {
+    /// The first reading: what starts count from.
+    pub begun: u64,
     /// Detours stored, from the front of the buffer.
     pub count: usize,
     /// Ticks watched: the time spent to store a detour is not among them.
@@ -49,7 +51,18 @@ pub fn record(mut now: impl FnMut() -> u64, duration: u64, threshold: u64, detou
             previous = current.max(previous);
         }
     }
-    Observation { count, watched: previous - start - unwatched, shortest_step }
+    Observation { begun: start, count, watched: previous - start - unwatched, shortest_step }
+}
+
+/// The `most` longest of `detours`, in the order of time.
+pub fn longest(detours: &[Detour], most: usize) -> Vec<Detour> {
+    let mut kept = detours.to_vec();
+    if kept.len() > most {
+        kept.select_nth_unstable_by(most, |a, b| b.length.cmp(&a.length));
+        kept.truncate(most);
+        kept.sort_by_key(|detour| detour.start);
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -94,7 +107,7 @@ mod tests {
         let trace: Vec<u64> = (0..=100).map(|i| i * 20).collect();
         let mut detours = [EMPTY; 4];
         let seen = record(replay(&trace), 2000, 100, &mut detours);
-        assert_eq!(seen, Observation { count: 0, watched: 2000, shortest_step: 20 });
+        assert_eq!(seen, Observation { begun: 0, count: 0, watched: 2000, shortest_step: 20 });
     }
 
     #[test]
@@ -111,5 +124,15 @@ mod tests {
         let mut detours = [EMPTY; 3];
         let seen = record(replay(&[100, 110, 90, 115, 200]), 100, 90, &mut detours);
         assert_eq!(seen.count, 0);
+    }
+
+    #[test]
+    fn the_longest_are_kept_in_the_order_of_time() {
+        let detours: Vec<Detour> =
+            [7, 1, 9, 3, 8].iter().zip(0..).map(|(&length, start)| Detour { start, length }).collect();
+        let kept: Vec<(u64, u64)> = longest(&detours, 3).iter().map(|d| (d.start, d.length)).collect();
+        assert_eq!(kept, [(0, 7), (2, 9), (4, 8)]);
+        assert_eq!(longest(&detours, 5), detours);
+        assert!(longest(&detours, 0).is_empty());
     }
 }

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// From so many samples on there is a 99.9th percentile below the largest.
+pub const FEWEST_FOR_P99_9: usize = 1001;
+
 /// What is kept of the samples of one run, in the unit of their measure.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
@@ -13,6 +16,10 @@ pub struct Summary {
     pub median: f64,
     /// 99th percentile by nearest rank: 99 % of the samples are not above it.
     pub p99: f64,
+    /// 99.9th percentile by nearest rank; none of fewer than [`FEWEST_FOR_P99_9`] samples, of which it would be
+    /// the largest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_9: Option<f64>,
     /// Largest sample.
     pub max: f64,
     /// Arithmetic mean.
@@ -29,6 +36,7 @@ impl Summary {
             min,
             median: median_of_sorted(&samples)?,
             p99: percentile_of_sorted(&samples, 99.0)?,
+            p99_9: percentile_of_sorted(&samples, 99.9).filter(|_| samples.len() >= FEWEST_FOR_P99_9),
             max,
             mean: samples.iter().sum::<f64>() / samples.len() as f64,
         })
@@ -36,7 +44,20 @@ impl Summary {
 
     /// The summary of a measure that a run gives as a single number.
     pub fn single(value: f64) -> Self {
-        Self { count: 1, min: value, median: value, p99: value, max: value, mean: value }
+        Self { count: 1, min: value, median: value, p99: value, p99_9: None, max: value, mean: value }
+    }
+
+    /// The same samples in a unit that is `factor` of this one.
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self {
+            count: self.count,
+            min: self.min * factor,
+            median: self.median * factor,
+            p99: self.p99 * factor,
+            p99_9: self.p99_9.map(|value| value * factor),
+            max: self.max * factor,
+            mean: self.mean * factor,
+        }
     }
 }
 
@@ -75,7 +96,8 @@ fn median_of_sorted(sorted: &[f64]) -> Option<f64> {
 }
 
 fn percentile_of_sorted(sorted: &[f64], percent: f64) -> Option<f64> {
-    let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
+    // Percentages such as 99.9 are no binary fractions: what is a hair above a whole rank is that rank.
+    let rank = (percent / 100.0 * sorted.len() as f64 - 1e-9).ceil() as usize;
     let last = sorted.len().checked_sub(1)?;
     sorted.get(rank.saturating_sub(1).min(last)).copied()
 }
@@ -91,8 +113,30 @@ mod tests {
     #[test]
     fn summary_of_one_to_hundred() {
         let summary = Summary::of(one_to(100)).unwrap();
-        let expected = Summary { count: 100, min: 1.0, median: 50.5, p99: 99.0, max: 100.0, mean: 50.5 };
+        let expected = Summary { count: 100, min: 1.0, median: 50.5, p99: 99.0, p99_9: None, max: 100.0, mean: 50.5 };
         assert_eq!(summary, expected);
+    }
+
+    #[test]
+    fn rare_samples_have_a_percentile_where_there_are_enough() {
+        assert_eq!(Summary::of(one_to(1000)).unwrap().p99_9, None);
+        assert_eq!(Summary::of(one_to(1001)).unwrap().p99_9, Some(1000.0));
+        assert_eq!(Summary::of(one_to(10_000)).unwrap().p99_9, Some(9990.0));
+    }
+
+    #[test]
+    fn samples_in_another_unit_have_the_same_shape() {
+        let ten = |n: u32| one_to(n).into_iter().map(|value| value * 10.0).collect();
+        assert_eq!(Summary::of(one_to(2000)).unwrap().scaled(10.0), Summary::of(ten(2000)).unwrap());
+    }
+
+    /// Reports of versions that did not have it are still read.
+    #[test]
+    fn a_summary_without_it_is_read() {
+        let old = r#"{"count":1,"min":1.0,"median":1.0,"p99":1.0,"max":1.0,"mean":1.0}"#;
+        let summary: Summary = serde_json::from_str(old).unwrap();
+        assert_eq!(summary, Summary::single(1.0));
+        assert_eq!(serde_json::to_string(&summary).unwrap(), old);
     }
 
     #[test]

@@ -11,9 +11,13 @@
 //! 3. the pairs agree on its direction: two-sided sign test, p ≤ 1/16 (five of five, 8 of 8,
 //!    8 of 9, 15 of 20).
 //!
+//! Where the control itself shows a difference (its pairs agree on a direction by the same test, as
+//! they do when the machine drifts) and that difference is at least as large as the side's, the
+//! machine is not fit to conclude anything: [`Verdict::ControlDiffers`].
+//!
 //! Differences and not ratios decide, because a side without any detour is a result, too.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::summary::{median, percentile};
 
@@ -24,7 +28,7 @@ const CONTROL_PERCENTILE: f64 = 90.0;
 const SIGN_TEST_LEVEL: f64 = 1.0 / 16.0;
 
 /// Which direction of a measure is the good one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Better {
     /// Times, detours.
@@ -43,6 +47,9 @@ pub enum Verdict {
     Worse,
     /// What there is drowns in the variation of the machine.
     NoDifferenceShown,
+    /// Native differs from native by more than the side does, and always in the same direction:
+    /// the machine drifted, and no conclusion is drawn.
+    ControlDiffers,
     /// Fewer than [`FEWEST_PAIRS`] pairs.
     TooFewPairs,
 }
@@ -73,15 +80,15 @@ pub fn compare(native: &[f64], side: &[f64], better: Better) -> Option<Effect> {
     let before = &native[..side.len()];
     let after = &native[1..];
     let differences = paired(before, side, |a, b| b - a);
-    let control: Vec<f64> = paired(before, after, |a, b| (b - a).abs());
+    let control: Vec<f64> = paired(before, after, |a, b| b - a);
     let difference = median(differences.clone())?;
-    let control_band = percentile(control, CONTROL_PERCENTILE)?;
+    let control_band = percentile(control.iter().map(|d| d.abs()).collect(), CONTROL_PERCENTILE)?;
     Some(Effect {
         ratio: median_ratio(before, side),
         difference,
         control_band,
         control_ratio: median_ratio(before, after),
-        verdict: judge(&differences, difference, control_band, better),
+        verdict: judge(&differences, &control, control_band, better)?,
     })
 }
 
@@ -97,17 +104,27 @@ fn paired(before: &[f64], after: &[f64], combine: impl Fn(f64, f64) -> f64) -> V
     before.iter().zip(after).map(|(&a, &b)| combine(a, b)).collect()
 }
 
-fn judge(differences: &[f64], difference: f64, control_band: f64, better: Better) -> Verdict {
+fn judge(differences: &[f64], control: &[f64], control_band: f64, better: Better) -> Option<Verdict> {
+    let difference = median(differences.to_vec())?;
     if differences.len() < FEWEST_PAIRS {
-        return Verdict::TooFewPairs;
+        return Some(Verdict::TooFewPairs);
     }
-    if difference.abs() <= control_band || sign_test(differences) > SIGN_TEST_LEVEL {
-        return Verdict::NoDifferenceShown;
+    let drift = median(control.to_vec())?.abs();
+    if drift > 0.0 && drift >= difference.abs() && agree(control) {
+        return Some(Verdict::ControlDiffers);
     }
-    match (difference < 0.0, better) {
+    if difference.abs() <= control_band || !agree(differences) {
+        return Some(Verdict::NoDifferenceShown);
+    }
+    Some(match (difference < 0.0, better) {
         (true, Better::Lower) | (false, Better::Higher) => Verdict::Better,
         (false, Better::Lower) | (true, Better::Higher) => Verdict::Worse,
-    }
+    })
+}
+
+/// Whether differences have the same sign too often for chance.
+fn agree(differences: &[f64]) -> bool {
+    sign_test(differences) <= SIGN_TEST_LEVEL
 }
 
 /// Two-sided p-value of the sign test: how likely signs as unequal as these are when either sign
@@ -153,6 +170,24 @@ mod tests {
         assert_eq!(effect.difference, 10.0);
         assert_eq!(effect.control_band, 35.0);
         assert_eq!(effect.verdict, Verdict::NoDifferenceShown);
+    }
+
+    #[test]
+    fn a_drift_larger_than_the_difference_allows_no_conclusion() {
+        // Each native run is 10 slower than the one before; the side is 4 slower than its native run.
+        let drifting = [100.0, 110.0, 120.0, 130.0, 140.0, 150.0];
+        let side = |more: f64| drifting[..5].iter().map(|native| native + more).collect::<Vec<_>>();
+        assert_eq!(verdict_of(&drifting, &side(4.0), Better::Lower), Verdict::ControlDiffers);
+        assert_eq!(verdict_of(&drifting, &side(-10.0), Better::Lower), Verdict::ControlDiffers);
+        assert_eq!(verdict_of(&drifting, &drifting[..5], Better::Lower), Verdict::ControlDiffers);
+        assert_eq!(verdict_of(&drifting, &side(50.0), Better::Lower), Verdict::Worse);
+        assert_eq!(verdict_of(&drifting[..5], &side(4.0)[..4], Better::Lower), Verdict::TooFewPairs);
+    }
+
+    #[test]
+    fn a_control_that_goes_both_ways_is_no_drift() {
+        let restless = [100.0, 130.0, 95.0, 120.0, 100.0, 125.0];
+        assert_eq!(verdict_of(&restless, &restless[..5], Better::Lower), Verdict::NoDifferenceShown);
     }
 
     #[test]

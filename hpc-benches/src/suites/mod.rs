@@ -1,7 +1,8 @@
-//! One-sided measurements. Each is an ordinary single-threaded Linux program that runs on the
-//! core it finds itself on, so that the same binary measures Linux and a cell alike.
+//! One-sided measurements. Each is an ordinary Linux program that runs on the core it finds itself on,
+//! or on all that it may use, so that the same binary measures Linux and a cell alike.
 
 pub mod calls;
+pub mod memory;
 pub mod noise;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,9 @@ impl Session {
             environment: self.recorder.finish(),
             measures,
             not_measured,
+            attribution: None,
+            cores: Vec::new(),
         }
+        .counts_only_where_emulated()
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use shm_ipc::layout::PAGE;
 use shm_ipc::maps::{self, Area};
 
 use super::regions::{Kind, Vma};
@@ -34,6 +35,17 @@ impl AddressSpace {
             false => 0,
         };
         self.regions.iter().map(|vma| area_of(vma, resident(vma))).collect()
+    }
+
+    /// Whether the program's next access to `address` reads what is there, without anything being filled
+    /// before.
+    #[must_use]
+    pub fn is_there(&self, address: u64) -> bool {
+        let page = address / PAGE * PAGE;
+        self.regions.find(address).is_some_and(|vma| {
+            let has_frame = || self.mapped.filled(page..page + PAGE, 1) > 0;
+            vma.prot.contains(Prot::READ) && (!vma.kind.has_frames() || has_frame())
+        })
     }
 
     /// How large it is.
@@ -80,9 +92,9 @@ fn area_of(vma: &Vma, resident: u64) -> Area {
 mod tests {
     use super::*;
     use crate::abi::linux;
+    use crate::mm::Access;
     use crate::mm::tests::platform::USER;
     use crate::mm::tests::{anon, file, fresh};
-    use shm_ipc::layout::PAGE;
 
     #[test]
     fn areas_and_sizes() {
@@ -112,5 +124,22 @@ mod tests {
             code: 0,
         };
         assert_eq!(space.sizes(), expected);
+    }
+
+    #[test]
+    fn what_is_there_can_be_read_at_once() {
+        let (mut space, _) = fresh();
+        let at = USER.start + (16 << 20);
+        space.mmap(&anon(at, 4 * PAGE, linux::MAP_FIXED)).unwrap();
+        assert!(space.is_there(at) && space.is_there(at + 4 * PAGE - 1), "so little has its frames at once");
+        assert!(!space.is_there(at - 1) && !space.is_there(at + 4 * PAGE));
+        let stack = space.map_stack(1 << 20).unwrap();
+        assert!(!space.is_there(stack.start));
+        space.handle_fault(stack.start, Access::Write);
+        assert!(space.is_there(stack.start));
+        space.mmap(&file(at + PAGE, PAGE, linux::MAP_FIXED | linux::MAP_SHARED, 3, 0)).unwrap();
+        assert!(space.is_there(at + PAGE));
+        space.mprotect(at, PAGE, 0).unwrap();
+        assert!(!space.is_there(at));
     }
 }

@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
-use super::timing::{Plan, time};
+use super::timing::{Plan, time, time_asleep};
 use super::{Bench, Samples};
 use crate::machine::scratch;
 
@@ -19,6 +19,12 @@ const PASSES: usize = 16;
 pub(super) fn write_1(bench: &Bench) -> Samples {
     let mut null = OpenOptions::new().write(true).open("/dev/null")?;
     time(&bench.clock, Plan::SINGLE, || complete(null.write(&[0])?, 1))
+}
+
+/// The same after computing for so long that whoever serves calls has gone to sleep.
+pub(super) fn write_1_asleep(bench: &Bench) -> Samples {
+    let null = OpenOptions::new().write(true).open("/dev/null")?;
+    time_asleep(&bench.clock, bench.asleep_calls, || complete((&null).write(&[0])?, 1))
 }
 
 /// The first 4 KiB of a file.

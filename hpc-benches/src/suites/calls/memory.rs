@@ -1,3 +1,5 @@
+//! What memory costs: asking for it, writing to it for the first time, giving it back.
+//!
 //! First touch of 1 GiB: mapping it and writing one byte to every 4 KiB of it. Kernels that
 //! populate when they map pay in the first part, those that fault pay in the second; the sum is
 //! what a program waits for.
@@ -5,14 +7,15 @@
 //! One sample a run: memory that a process had and gave back is not touched for the first time,
 //! so a second sample would measure something else.
 
-use std::fs;
 use std::io;
 
-use super::timing::{Plan, time};
+use super::timing::{Plan, time, time_prepared};
 use super::{Bench, Samples};
-use crate::machine::calls::{Anonymous, Pages};
+use crate::machine::calls::{Anonymous, HeapBlock, Pages};
+use crate::machine::meminfo;
 use crate::machine::tsc;
 
+const MEBIBYTE: usize = 1 << 20;
 const LENGTH: usize = 1 << 30;
 /// What must be left besides the mapping, so that measuring never runs a machine out of memory.
 const RESERVE: u64 = 256 << 20;
@@ -21,9 +24,54 @@ const RESERVE: u64 = 256 << 20;
 pub(super) fn mmap_1m(bench: &Bench) -> Samples {
     let plan = Plan { samples: 2000, warm_up: 10, ..Plan::SINGLE };
     time(&bench.clock, plan, || {
-        Anonymous::map(1 << 20, Pages::Small)?.touch();
+        Anonymous::map(MEBIBYTE, Pages::Small)?.touch();
         Ok(())
     })
+}
+
+/// `mmap` of 1 MiB alone: a kernel that populates when it maps pays here.
+pub(super) fn map_1m(bench: &Bench) -> Samples {
+    let plan = Plan { samples: 2000, warm_up: 10, ..Plan::SINGLE };
+    time_prepared(&bench.clock, plan, || Ok(()), |()| Anonymous::map(MEBIBYTE, Pages::Unadvised))
+}
+
+/// `munmap` of 1 MiB that was written to, alone.
+pub(super) fn unmap_1m(bench: &Bench) -> Samples {
+    let plan = Plan { samples: 2000, warm_up: 10, ..Plan::SINGLE };
+    let prepare = || {
+        let mut memory = Anonymous::map(MEBIBYTE, Pages::Unadvised)?;
+        memory.touch();
+        Ok(memory)
+    };
+    time_prepared(&bench.clock, plan, prepare, |memory| {
+        drop(memory);
+        Ok(())
+    })
+}
+
+/// `malloc` of 1 MiB. Blocks are kept until the end: a C library that maps such blocks hands out from its heap
+/// what it got back, and the kernel would not be asked.
+pub(super) fn malloc_1m(bench: &Bench) -> Samples {
+    let plan = Plan { samples: 128, warm_up: 4, ..Plan::SINGLE };
+    let mut blocks = Vec::with_capacity(plan.samples + plan.warm_up);
+    time(&bench.clock, plan, || {
+        blocks.push(HeapBlock::allocate(MEBIBYTE)?);
+        Ok(())
+    })
+}
+
+/// The first write to a 4 KiB page of a mapping, mean of 16 in a row.
+pub(super) fn first_write_4k(bench: &Bench) -> Samples {
+    const BATCH: usize = 16;
+    let mut memory = Anonymous::map(64 * MEBIBYTE, Pages::Small)?;
+    let mut next = 0;
+    let plan = Plan { samples: memory.pages() / BATCH - 1, warm_up: 1, ..Plan::SINGLE };
+    let samples = time(&bench.clock, plan, || {
+        memory.touch_pages(next..next + BATCH);
+        next += BATCH;
+        Ok(())
+    })?;
+    Ok(samples.into_iter().map(|sample| sample / BATCH as f64).collect())
 }
 
 /// In 4 KiB pages, where the kernel takes the advice.
@@ -37,20 +85,12 @@ pub(super) fn first_touch_large(bench: &Bench) -> Samples {
 }
 
 fn first_touch(bench: &Bench, pages: Pages) -> Samples {
-    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    require(available_memory(&meminfo), LENGTH as u64 + RESERVE)?;
+    require(meminfo::available(), LENGTH as u64 + RESERVE)?;
     let start = tsc::begin();
     let mut memory = Anonymous::map(LENGTH, pages)?;
     memory.touch();
     let ticks = tsc::end().saturating_sub(start);
     Ok(vec![bench.clock.section_nanoseconds(ticks)])
-}
-
-/// `MemAvailable` in bytes (proc(5), meminfo), where the system tells it.
-fn available_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
 }
 
 fn require(available: Option<u64>, needed: u64) -> io::Result<()> {
@@ -65,13 +105,6 @@ fn require(available: Option<u64>, needed: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_available_memory() {
-        let text = "MemTotal:  100 kB\nMemFree: 5 kB\nMemAvailable:      50 kB\n";
-        assert_eq!(available_memory(text), Some(50 * 1024));
-        assert_eq!(available_memory(""), None);
-    }
 
     #[test]
     fn too_little_memory_is_a_reason_and_unknown_memory_is_none() {

@@ -10,6 +10,7 @@ mod local;
 mod memory;
 mod threads;
 mod timing;
+mod wake;
 
 use std::env;
 use std::io;
@@ -32,12 +33,22 @@ pub struct Settings {
     /// Take these measures alone (names as the table prints them)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
+    /// Calls of each measure that lets the proxy fall asleep first; 50 ms each [default: 40]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub asleep_calls: Option<u32>,
+    /// Show medians in cycles of the time-stamp counter, too; JSON always has them
+    #[arg(long)]
+    pub cycles: bool,
 }
+
+const ASLEEP_CALLS: u32 = 40;
 
 /// What a measure needs.
 struct Bench {
     clock: Clock,
     dir: PathBuf,
+    /// Calls of the measures that let the proxy fall asleep first.
+    asleep_calls: u32,
 }
 
 /// Samples in nanoseconds.
@@ -47,64 +58,93 @@ type Samples = io::Result<Vec<f64>>;
 struct Entry {
     name: &'static str,
     take: fn(&Bench) -> Samples,
-    /// Whether a comparison gives it a process of its own: what other measures leave behind
-    /// (memory that the process already had) would change what it says. It is run twice in a
-    /// row and the second run counts: on a virtual machine the first may pay the host for memory
-    /// that whoever ran before did not use.
-    alone: bool,
+    place: Place,
+}
+
+/// How a comparison takes a measure.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In one process with others, on one core.
+    Shared,
+    /// In a process of its own: what other measures leave behind (memory that the process already had)
+    /// would change what it says. It is run twice in a row and the second run counts: on a virtual machine
+    /// the first may pay the host for memory that whoever ran before did not use.
+    Alone,
+    /// On several cores: [`Settings::across`].
+    Across,
 }
 
 /// Every measure of the suite, in the order of the table.
 const ALL: &[Entry] = &[
+    shared("getpid", local::getpid),
     shared("getppid", local::getppid),
     shared("sched_yield", local::sched_yield),
     shared("clock_gettime", local::clock_gettime),
+    shared("futex-wake", local::futex_wake),
     shared("forwarded-nop", local::forwarded_nop),
+    shared("forwarded-nop-asleep", local::forwarded_nop_asleep),
     shared("ring-roundtrip", local::ring_roundtrip),
+    // Before the measures that free blocks of this size.
+    shared("malloc-1m", memory::malloc_1m),
     shared("write-1", files::write_1),
+    shared("write-1-asleep", files::write_1_asleep),
     shared("pread-4k", files::pread_4k),
     shared("pwrite-4k", files::pwrite_4k),
     shared("read-1m", files::read_1m),
     shared("write-1m", files::write_1m),
     shared("thread-create", threads::thread_create),
     shared("futex-handover", threads::futex_handover),
+    shared("pipe-handover", threads::pipe_handover),
+    shared("wake-same-core", wake::same_core),
+    Entry { name: "wake-other-core", take: wake::other_core, place: Place::Across },
+    shared("map-1m", memory::map_1m),
+    shared("unmap-1m", memory::unmap_1m),
     shared("mmap-1m", memory::mmap_1m),
+    shared("first-write-4k", memory::first_write_4k),
     shared("compute-1s", compute::compute_1s),
     alone("first-touch-1g", memory::first_touch_small),
     alone("first-touch-1g-huge", memory::first_touch_large),
 ];
 
 const fn shared(name: &'static str, take: fn(&Bench) -> Samples) -> Entry {
-    Entry { name, take, alone: false }
+    Entry { name, take, place: Place::Shared }
 }
 
 const fn alone(name: &'static str, take: fn(&Bench) -> Samples) -> Entry {
-    Entry { name, take, alone: true }
+    Entry { name, take, place: Place::Alone }
 }
 
 impl Settings {
-    /// The options of the processes that together measure what these settings ask for.
+    /// The options of the processes that together measure what these settings ask for on one core.
     pub fn processes(&self) -> Vec<Vec<String>> {
-        let wanted = || ALL.iter().filter(|entry| self.wants(entry.name));
-        let shared: Vec<&str> = wanted().filter(|entry| !entry.alone).map(|entry| entry.name).collect();
-        let mut processes = Vec::new();
-        if !shared.is_empty() {
-            processes.push(self.process(&shared.join(",")));
-        }
-        processes.extend(wanted().filter(|entry| entry.alone).map(|entry| self.process(entry.name)));
-        processes
+        let alone = self.wanted(Place::Alone).into_iter().map(|name| self.process(name));
+        self.shared_process(Place::Shared).into_iter().chain(alone).collect()
     }
 
     /// For each of [`Settings::processes`]: whether a run of it that does not count goes before.
     pub fn rehearsals(&self) -> Vec<bool> {
-        let wanted = || ALL.iter().filter(|entry| self.wants(entry.name));
-        let shared = wanted().any(|entry| !entry.alone).then_some(false);
-        shared.into_iter().chain(wanted().filter(|entry| entry.alone).map(|_| true)).collect()
+        let shared = self.shared_process(Place::Shared).map(|_| false);
+        shared.into_iter().chain(self.wanted(Place::Alone).iter().map(|_| true)).collect()
+    }
+
+    /// The options of the process that measures what takes several cores.
+    pub fn across(&self) -> Option<Vec<String>> {
+        self.shared_process(Place::Across)
+    }
+
+    fn shared_process(&self, place: Place) -> Option<Vec<String>> {
+        let names = self.wanted(place);
+        (!names.is_empty()).then(|| self.process(&names.join(",")))
+    }
+
+    fn wanted(&self, place: Place) -> Vec<&'static str> {
+        ALL.iter().filter(|entry| entry.place == place && self.wants(entry.name)).map(|entry| entry.name).collect()
     }
 
     fn process(&self, names: &str) -> Vec<String> {
         let folder = self.dir.iter().map(|dir| format!("--dir={}", dir.display()));
-        folder.chain([format!("--only={names}")]).collect()
+        let asleep = self.asleep_calls.iter().map(|calls| format!("--asleep-calls={calls}"));
+        folder.chain(asleep).chain([format!("--only={names}")]).collect()
     }
 
     /// Refuses names that no measure has.
@@ -127,17 +167,33 @@ impl Settings {
 pub fn run(settings: &Settings) -> Result<RunReport, Failure> {
     settings.check()?;
     let session = Session::start("calls");
-    let bench = Bench { clock: session.clock, dir: settings.dir.clone().unwrap_or_else(env::temp_dir) };
+    let bench = Bench {
+        clock: session.clock,
+        dir: settings.dir.clone().unwrap_or_else(env::temp_dir),
+        asleep_calls: settings.asleep_calls.unwrap_or(ASLEEP_CALLS),
+    };
     let mut measures = Vec::new();
     let mut not_measured = Vec::new();
     for entry in ALL.iter().filter(|entry| settings.wants(entry.name)) {
         match (entry.take)(&bench) {
-            Ok(samples) => measures.push(Measure::time(entry.name, samples)),
+            Ok(samples) => measures.push(with_cycles(Measure::time(entry.name, samples), &bench.clock)),
             Err(error) => not_measured.push(NotMeasured { name: entry.name.to_owned(), reason: reason(&error) }),
         }
     }
     let empty_section = bench.clock.empty_section_nanoseconds();
     Ok(session.finish(&[("empty_section_ns", empty_section)], measures, not_measured))
+}
+
+fn with_cycles(measure: Measure, clock: &Clock) -> Measure {
+    let cycles_per_ns = clock.megahertz() / 1000.0;
+    Measure { cycles: measure.summary.map(|summary| summary.scaled(cycles_per_ns)), ..measure }
+}
+
+impl Bench {
+    #[cfg(test)]
+    fn for_tests() -> Self {
+        Self { clock: Clock::calibrate(), dir: env::temp_dir(), asleep_calls: 2 }
+    }
 }
 
 fn reason(error: &io::Error) -> String {
@@ -162,12 +218,37 @@ mod tests {
     #[test]
     fn first_touches_get_processes_of_their_own() {
         let only = ["write-1", "first-touch-1g-huge", "getppid"].map(str::to_owned).to_vec();
-        let settings = Settings { dir: Some("/d".into()), only };
-        let expected = [["--dir=/d", "--only=getppid,write-1"], ["--dir=/d", "--only=first-touch-1g-huge"]];
+        let settings = Settings { dir: Some("/d".into()), only, asleep_calls: Some(9), ..Settings::default() };
+        let options = |names| ["--dir=/d", "--asleep-calls=9", names];
+        let expected = [options("--only=getppid,write-1"), options("--only=first-touch-1g-huge")];
         assert_eq!(settings.processes(), expected);
         assert_eq!(settings.rehearsals(), [false, true]);
         assert_eq!(Settings::default().processes().len(), 3);
         assert_eq!(Settings::default().rehearsals(), [false, true, true]);
+    }
+
+    #[test]
+    fn what_takes_several_cores_is_taken_apart() {
+        let only = |names: &[&str]| Settings {
+            only: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Settings::default()
+        };
+        let both = only(&["getpid", "wake-other-core"]);
+        assert_eq!(both.processes(), [["--only=getpid"]]);
+        assert_eq!(both.across(), Some(vec!["--only=wake-other-core".to_owned()]));
+        assert_eq!(only(&["getpid"]).across(), None);
+        assert!(only(&["wake-other-core"]).processes().is_empty());
+        let all: Vec<String> = Settings::default().processes().concat();
+        assert!(!all.iter().any(|argument| argument.contains("wake-other-core")));
+    }
+
+    #[test]
+    fn cycles_are_nanoseconds_by_the_counters_frequency() {
+        let bench = Bench::for_tests();
+        let measure = with_cycles(Measure::time("x", vec![100.0]), &bench.clock);
+        let cycles = measure.cycles.unwrap().median;
+        assert!((cycles - bench.clock.megahertz() / 10.0).abs() < 1e-6, "{cycles}");
+        assert_eq!(with_cycles(Measure::time("x", Vec::new()), &bench.clock).cycles, None);
     }
 
     #[test]

@@ -59,6 +59,56 @@ pub fn time(clock: &Clock, plan: Plan, mut call: impl FnMut() -> io::Result<()>)
     Ok(ticks.iter().map(per_call).collect())
 }
 
+/// How long a program computes without a call before it makes one that finds its server asleep.
+const SLEEP_AFTER_SECONDS: f64 = 0.05;
+
+/// Times `count` times `call`, each after so long a time without a call that whoever serves it sleeps.
+pub fn time_asleep(clock: &Clock, count: u32, call: impl Fn() -> io::Result<()>) -> io::Result<Vec<f64>> {
+    let plan = Plan { samples: count as usize, batch: 1, warm_up: 1, budget_seconds: f64::INFINITY };
+    time_prepared(clock, plan, || Ok(compute(clock, SLEEP_AFTER_SECONDS)), |_| call())
+}
+
+/// Uses the core for so long; the result is what it last read.
+fn compute(clock: &Clock, seconds: f64) -> u64 {
+    let end = tsc::read() + clock.ticks(seconds * 1e9);
+    loop {
+        let now = tsc::read();
+        if now >= end {
+            return now;
+        }
+    }
+}
+
+/// Times `call` by itself after `plan`, with what `prepare` makes for each call; neither that nor the end of
+/// what the call returns is timed. Samples are nanoseconds.
+pub fn time_prepared<S, R>(
+    clock: &Clock,
+    plan: Plan,
+    mut prepare: impl FnMut() -> io::Result<S>,
+    mut call: impl FnMut(S) -> io::Result<R>,
+) -> io::Result<Vec<f64>> {
+    for _ in 0..plan.warm_up {
+        call(prepare()?)?;
+    }
+    let last = tsc::read().saturating_add(clock.ticks(plan.budget_seconds * 1e9));
+    let mut samples = vec![f64::NAN; plan.samples];
+    let mut taken = 0;
+    for slot in &mut samples {
+        let prepared = prepare()?;
+        let start = tsc::begin();
+        let returned = call(prepared);
+        let end = tsc::end();
+        drop(returned?);
+        *slot = clock.section_nanoseconds(end.saturating_sub(start));
+        taken += 1;
+        if end > last {
+            break;
+        }
+    }
+    samples.truncate(taken);
+    Ok(samples)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +124,43 @@ mod tests {
         });
         assert_eq!(samples.unwrap().len(), 7);
         assert_eq!(calls, 2 + 7 * 3);
+    }
+
+    #[test]
+    fn only_the_call_is_timed() {
+        let clock = Clock::calibrate();
+        let pause = std::time::Duration::from_millis(2);
+        /// Takes its time to end.
+        struct Slow(std::time::Duration);
+        impl Drop for Slow {
+            fn drop(&mut self) {
+                std::thread::sleep(self.0);
+            }
+        }
+        let prepare = || {
+            std::thread::sleep(pause);
+            Ok(())
+        };
+        let plan = Plan { warm_up: 1, ..Plan::few(20) };
+        let quick = time_prepared(&clock, plan, prepare, |()| Ok(Slow(pause))).unwrap();
+        assert_eq!(quick.len(), 20);
+        assert!(quick.iter().copied().fold(f64::INFINITY, f64::min) < 1e6, "{quick:?}");
+        let end = |slow: Slow| {
+            drop(slow);
+            Ok(())
+        };
+        let slow = time_prepared(&clock, plan, || Ok(Slow(pause)), end).unwrap();
+        assert!(slow.iter().all(|&sample| sample >= 1.9e6), "{slow:?}");
+    }
+
+    #[test]
+    fn calls_that_find_their_server_asleep_are_as_far_apart() {
+        let clock = Clock::calibrate();
+        let start = std::time::Instant::now();
+        let samples = time_asleep(&clock, 2, || Ok(())).unwrap();
+        assert_eq!(samples.len(), 2);
+        // One more for warming up.
+        assert!(start.elapsed().as_secs_f64() >= 3.0 * SLEEP_AFTER_SECONDS * 0.99);
     }
 
     #[test]

@@ -1,83 +1,91 @@
 //! Suite `noise`: what a program that makes no call at all still loses to others.
 //!
-//! Half of the time goes to the fixed-work quantum ([`fwq`]), half to the selfish detour
-//! ([`selfish`]). Neither makes a call while it measures, and all memory that they write was
-//! written before.
+//! Four benchmarks share the time: the fixed-work quantum ([`fwq`]), the fixed-time quantum ([`ftq`]), the
+//! [`hourglass`] and the selfish detour ([`selfish`]). None makes a call while it measures, and all memory that
+//! they write was written before. One core is measured, or all at once ([`core`]). Around the detours the
+//! counters of the core are read ([`watch`]).
 
+mod core;
+pub mod ftq;
 pub mod fwq;
+mod gate;
+pub mod hourglass;
 pub mod selfish;
+mod settings;
+pub mod trace;
+mod watch;
+mod work;
 
-use clap::Args;
+pub use self::settings::Settings;
 
+use self::core::CoreRun;
+use self::trace::DetourTrace;
 use super::Session;
+use crate::attribution::Attribution;
 use crate::error::Failure;
-use crate::report::RunReport;
+use crate::machine::clock::Clock;
+use crate::machine::host;
+use crate::report::{CoreReport, RunReport};
 
-/// Parameters of the suite; both sides of a comparison get the same.
-#[derive(Args, Clone, Debug)]
-#[group(id = "noise-settings")]
-pub struct Settings {
-    /// Length of one run in seconds
-    #[arg(long, value_name = "S", default_value_t = 4.0)]
-    pub seconds: f64,
-    /// Count an interruption of the loop as a detour when it is longer than this
-    #[arg(long, value_name = "NS", default_value_t = 500.0)]
-    pub threshold_ns: f64,
-    /// Make the fixed-work quantum 2^BITS steps long
-    #[arg(long, value_name = "BITS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(8..=30))]
-    pub work_bits: u32,
+/// A core has at least this many detours in the report of several.
+const FEWEST_REPORTED: usize = 256;
+
+/// What a run found.
+pub struct Findings {
+    /// The report.
+    pub report: RunReport,
+    /// All detours, core by core.
+    pub traces: Vec<DetourTrace>,
 }
 
-impl Settings {
-    /// The options that make another process use the same parameters.
-    pub fn to_arguments(&self) -> Vec<String> {
-        vec![
-            format!("--seconds={}", self.seconds),
-            format!("--threshold-ns={}", self.threshold_ns),
-            format!("--work-bits={}", self.work_bits),
-        ]
+/// The cores that a run with `settings` measures: all that this thread may use, or `core`, or the one that it is
+/// on.
+pub fn cores(settings: &Settings, core: Option<usize>) -> Result<Vec<usize>, Failure> {
+    if settings.all_cores {
+        return host::allowed_cores().map_err(|error| {
+            Failure::new(format!("cannot read this process's affinity mask: {error}; start it outside any sandbox"))
+        });
     }
-
-    /// Refuses lengths that are none.
-    pub fn check(&self) -> Result<(), Failure> {
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        if positive(self.seconds) && positive(self.threshold_ns) {
-            return Ok(());
-        }
-        Err(Failure::with_status(
-            2,
-            "--seconds and --threshold-ns must be positive numbers; give for example --seconds 10",
-        ))
-    }
+    core.or_else(host::current_core).map(|core| vec![core]).ok_or_else(|| {
+        Failure::new("this kernel does not tell which core a program is on; name the core to measure with --core")
+    })
 }
 
-/// Measures the core that this process runs on.
-pub fn run(settings: &Settings) -> Result<RunReport, Failure> {
+/// Measures `cores`; `side` is what the traces are called.
+pub fn run(settings: &Settings, cores: &[usize], side: &str) -> Result<Findings, Failure> {
     settings.check()?;
     let session = Session::start("noise");
-    let half = settings.seconds / 2.0;
-    let quanta = fwq::measure(&session.clock, half, settings.work_bits);
-    let selfish = selfish::measure(&session.clock, half, settings.threshold_ns);
-    let parameters = [
+    let clock = session.clock;
+    let runs = core::measure(cores, &clock, settings)?;
+
+    let together: Vec<&CoreRun> = runs.iter().collect();
+    let most_traced = (selfish::MOST_REPORTED / runs.len().max(1)).max(FEWEST_REPORTED);
+    let measures = core::measures(&clock, settings, &together, most_traced);
+    let mut report = session.finish(&parameters(settings, &runs, most_traced, &clock), measures, Vec::new());
+    report.attribution = Attribution::together(runs.iter().map(|run| &run.attribution));
+    if settings.all_cores {
+        let of_core = |run: &CoreRun| CoreReport {
+            core: run.core,
+            measures: core::measures(&clock, settings, &[run], most_traced),
+            attribution: run.attribution.clone(),
+        };
+        report.cores = runs.iter().map(of_core).collect();
+    }
+    let trace = |run: &CoreRun| DetourTrace::of(&clock, side, run.core, settings.threshold_ns, &run.selfish);
+    Ok(Findings { report, traces: runs.iter().map(trace).collect() })
+}
+
+fn parameters(settings: &Settings, runs: &[CoreRun], most_traced: usize, clock: &Clock) -> Vec<(&'static str, f64)> {
+    let shortest =
+        |of: fn(&CoreRun, &Clock) -> f64| runs.iter().map(|run| of(run, clock)).reduce(f64::min).unwrap_or(0.0);
+    vec![
         ("seconds", settings.seconds),
         ("threshold_ns", settings.threshold_ns),
         ("work_bits", f64::from(settings.work_bits)),
-        ("selfish_loop_ns", selfish.loop_nanoseconds),
-    ];
-    let mut measures = quanta;
-    measures.extend(selfish.measures);
-    Ok(session.finish(&parameters, measures, Vec::new()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_that_are_none_are_refused_as_usage() {
-        for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            let settings = Settings { seconds, threshold_ns: 500.0, work_bits: 16 };
-            assert_eq!(settings.check().unwrap_err().status(), 2);
-        }
-    }
+        ("quantum_us", settings.quantum_us),
+        ("cores", runs.len() as f64),
+        ("most_traced", most_traced as f64),
+        ("selfish_loop_ns", shortest(|run, clock| run.selfish.loop_nanoseconds(clock))),
+        ("selfish_seconds", shortest(|run, clock| run.selfish.watched(clock) / 1e9)),
+    ]
 }

@@ -6,13 +6,11 @@ use core::ops::Range;
 
 use super::host::{self, nr};
 use crate::abi::{Errno, SysResult};
-use crate::mm::user;
+use crate::mm;
 use crate::platform::Transfer;
 
 /// Linux's MAX_RW_COUNT: no call transfers more at once.
 const MOST: u64 = 0x7fff_f000;
-
-const PAGE: u64 = 4096;
 
 /// Makes the call `number` if the program's memory lies in `user`.
 pub fn transfer(number: u32, args: [u64; 6], user: Range<u64>) -> Transfer {
@@ -49,15 +47,11 @@ fn read(number: u64, args: [u64; 6], len: u64) -> Transfer {
     }
 }
 
-/// Linux also stops where memory is missing, but to try again could be wrong: at a limit of the file's
-/// size the second attempt brings a signal. So the memory is looked at first.
+/// Linux also stops where memory is missing, but to go on in any case would be wrong: at a limit of the
+/// file's size the next attempt brings a signal. So the memory is looked at.
 fn write(number: u64, args: [u64; 6], at: u64, len: u64) -> Transfer {
-    let pages = (at..at + len).step_by(PAGE as usize);
-    let mut touched = pages.chain((len > 0).then(|| at + len - 1));
-    if touched.any(|address| user::read::<u8>(address).is_err()) {
-        return Transfer::Rest(0);
-    }
     match make(number, args, 0, len) {
+        Ok(count) if count < len && !mm::space().is_there(at + count) => Transfer::Rest(count),
         Ok(count) => Transfer::Done(Ok(count)),
         Err(errno) => failed(errno),
     }

@@ -1,6 +1,8 @@
 //! Comparisons of synthetic runs with known answers.
 
 use super::*;
+use crate::compare::result::Run;
+use crate::report::Statistic;
 use crate::stats::verdict::Verdict;
 
 fn side(name: &str, runs: Vec<Run>) -> SideRuns {
@@ -29,6 +31,14 @@ fn runs_of_a_side_are_taken_together() {
     assert_eq!(values.detours_per_second, None);
     assert_eq!(values.runs, [20.0, 22.0, 24.0]);
     assert!((values.spread_percent.unwrap() - 400.0 / 22.0).abs() < 1e-9);
+}
+
+#[test]
+fn rare_samples_are_told_where_every_run_can() {
+    let many = |count: u32| timed("getppid", &(1..=count).map(f64::from).collect::<Vec<_>>());
+    let p99_9 = |runs| values(&side("native", runs), "getppid").unwrap().p99_9;
+    assert_eq!(p99_9(vec![many(2000), many(3000), many(1001)]), Some(1998.0));
+    assert_eq!(p99_9(vec![many(2000), many(3000), many(1000)]), None);
 }
 
 #[test]
@@ -125,4 +135,21 @@ fn a_side_on_the_wrong_core_is_warned_about() {
     let suite = assemble("noise", vec![side("native", vec![on(1)]), side("process", vec![on(0)])]);
     assert_eq!(suite.warnings.len(), 1);
     assert!(suite.warnings[0].starts_with("side process ran on core 0, not on core 1"));
+}
+
+#[test]
+fn cells_are_set_against_tuned_linux_too() {
+    let native = timed_runs(&[200.0; 6]);
+    let tuned = timed_runs(&[100.0, 101.0, 100.0, 100.0, 99.0, 100.0]);
+    let cell = timed_runs(&[150.0; 5]);
+    let sides = vec![side("native", native), side("native-tuned", tuned), side("process", cell)];
+    let suite = assemble("calls", sides);
+    let [native, tuned, cell] = &suite.measures[0].sides[..] else { panic!("three sides") };
+    assert_eq!((native.effect, native.against_tuned, tuned.against_tuned), (None, None, None));
+    assert_eq!(tuned.effect.unwrap().verdict, Verdict::Better);
+    assert_eq!(tuned.effect.unwrap().ratio, Some(0.5));
+    assert_eq!(cell.effect.unwrap().verdict, Verdict::Better);
+    let against_tuned = cell.against_tuned.unwrap();
+    assert_eq!((against_tuned.ratio, against_tuned.verdict), (Some(1.5), Verdict::Worse));
+    assert_eq!(against_tuned.control_band, 1.0);
 }
