@@ -109,6 +109,7 @@ pub fn leave() -> ! {
         }
         let thread = current();
         let core = this_core();
+        arch::see_code(&core.code_seen);
         timer::prepare_run(core);
         // Before the announcement, whose fence puts both in front of the last look.
         core.in_program.store(true, Ordering::Relaxed);

@@ -200,6 +200,61 @@ static void run_written(void) {
     SHOW(registers.result == (uint64_t)getpid());
 }
 
+/* Sixteen places at all distances from aligned bytes, of which four do not lie within sixteen: from each, several
+ * threads make calls at once. */
+__asm__(".text\n"
+        ".balign 16\n"
+        "crossing_calls:\n"
+        ".rept 16\n"
+        "mov $110, %eax\n" /* getppid */
+        "syscall\n"
+        "mov %eax, (%rdi)\n"
+        "add $4, %rdi\n"
+        "nopw 0(%rax,%rax,1)\n"
+        "nop\n"
+        ".endr\n"
+        "ret\n");
+extern const unsigned char crossing_calls[];
+
+static pthread_barrier_t together;
+
+static void *call_crossing(void *argument) {
+    long wrong = 0;
+    int results[16], parent = getppid();
+    pthread_barrier_wait(&together);
+    for (int round = 0; round < 1000; round++) {
+        int *to = results;
+        memset(results, 0, sizeof results);
+        __asm__ volatile("call crossing_calls" : "+D"(to) : : "rax", "rcx", "r11", "memory", "cc");
+        for (int at = 0; at < 16; at++)
+            wrong += results[at] != parent;
+    }
+    (void)argument;
+    return (void *)wrong;
+}
+
+static void run_crossing(void) {
+    pthread_t threads[4];
+    long wrong = 0;
+    pthread_barrier_init(&together, NULL, 4);
+    for (int number = 0; number < 4; number++)
+        pthread_create(&threads[number], NULL, call_crossing, NULL);
+    for (int number = 0; number < 4; number++) {
+        void *result;
+        pthread_join(threads[number], &result);
+        wrong += (long)result;
+    }
+    SHOW(wrong);
+    unsigned char *code = (unsigned char *)((uintptr_t)crossing_calls & -4096);
+    SHOW(mprotect(code, 8192, PROT_READ | PROT_WRITE | PROT_EXEC));
+    int places = 0;
+    for (int at = 0; at < 16 * 19; at++)
+        places += crossing_calls[at] == 0xb8 && crossing_calls[at + 1] == 110 && crossing_calls[at + 5] == 0x0f;
+    SHOW(places);
+    pthread_barrier_init(&together, NULL, 1);
+    SHOW((long)call_crossing(NULL));
+}
+
 /* A program that steps through its own calls. */
 static volatile long steps;
 
@@ -348,7 +403,7 @@ static void run_vectors(void) {
 int main(int argc, char **argv) {
     const struct section sections[] = {
         {"registers", run_registers}, {"signals", run_signals}, {"threads", run_threads}, {"gs", run_gs}, {"vectors", run_vectors},
-        {"replaced", run_replaced},   {"written", run_written}, {"stepped", run_stepped}, {0},
+        {"crossing", run_crossing}, {"replaced", run_replaced},   {"written", run_written}, {"stepped", run_stepped}, {0},
     };
     return run_section(argc, argv, sections);
 }

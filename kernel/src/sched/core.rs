@@ -46,6 +46,8 @@ pub struct Core {
     pub idling: AtomicBool,
     /// Whether the core is in the program, or about to go there. Read by whoever stops the program.
     pub in_program: AtomicBool,
+    /// The last change of code that the core has seen (`arch::see_code`).
+    pub code_seen: AtomicU32,
     queue: Mutex<VecDeque<Arc<Thread>>>,
     queued: AtomicU32,
     running: Mutex<Option<Arc<Thread>>>,
@@ -76,6 +78,7 @@ impl Core {
             inbox: super::signal::Inbox::default(),
             idling: AtomicBool::new(false),
             in_program: AtomicBool::new(false),
+            code_seen: AtomicU32::new(0),
             queue: Mutex::new(VecDeque::new()),
             queued: AtomicU32::new(0),
             running: Mutex::new(None),

@@ -65,6 +65,10 @@ pub fn stop(signal: u8) {
     request.set(0, u64::from(signal));
     // Stopping can't fail in a way that the program could do anything about.
     let _ = request.run();
+    let_go_on();
+}
+
+fn let_go_on() {
     let waiting = {
         let mut waiting = WAITING.lock();
         STOPPED.store(false, Ordering::SeqCst);
@@ -73,6 +77,21 @@ pub fn stop(signal: u8) {
     for ticket in waiting {
         ticket.redeem(Wake::Event);
     }
+}
+
+/// No other core is in the program while this is there.
+#[derive(Debug)]
+pub struct Held(());
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let_go_on();
+    }
+}
+
+/// Brings all other cores out of the program for a moment; `None` when somebody else is about it already.
+pub fn hold_others() -> Option<Held> {
+    bring_out().then_some(Held(()))
 }
 
 /// On the way to the program: waits while that stands still. `true` when it did.

@@ -18,8 +18,8 @@
 //! a program could rely on; Linux loses rcx and r11 in a call, too, and leaves R and the flags there.
 //!
 //! Only code of files that the program may not write is rewritten, in its private copy, by one store that
-//! no other core can see in half; where the five bytes do not lie so, a cell of several cores leaves the
-//! place alone. Interrupts that find the entry in the kernel image leave a note, as everywhere in there.
+//! no other core can see in half; where the five bytes do not lie so, the other cores are brought out of the
+//! program for that moment. Interrupts that find the entry in the kernel image leave a note, as everywhere in there.
 //!
 //! Which core it is on the entry finds by the base of gs, a register of the host's thread that no program
 //! for Linux uses, or nearly none: where the program has left it 0 it points to a [`Slot`]. With any
@@ -37,11 +37,12 @@ use shm_ipc::layout::{MAX_CORES, PAGE};
 use spin::Mutex;
 
 use super::{Process, segments};
-use crate::arch::{KERNEL_STACK, MXCSR, StackHead, TrapFrame, XMM, save_part};
+use crate::arch::{self, KERNEL_STACK, MXCSR, StackHead, TrapFrame, XMM, save_part};
 use crate::entry::{self, Trap};
 use crate::mm::{self, user};
 use crate::platform::{Platform, Prot};
 use crate::sched::core::{Core, this_core};
+use crate::sched::stop;
 use crate::sched::thread::{THREAD_STACK, THREAD_VECTOR, THREAD_VECTOR_IS_PARTIAL, current};
 
 const JUMP: usize = 5;
@@ -275,13 +276,26 @@ pub fn learn(process: &Process, frame: &TrapFrame) {
         // It was not possible; or the call was done again, by its `syscall` alone.
         return;
     }
-    let first = First::find(rip, frame).filter(|first| rewrite(process, &mut sites, rip, *first).is_some());
-    sites.known.insert(rip, first);
+    let Some(first) = First::find(rip, frame) else {
+        sites.known.insert(rip, None);
+        return;
+    };
+    let store = Store::of(rip - SYSCALL.len() as u64 - first.len());
+    let held = store.is_none().then(stop::hold_others);
+    if held.as_ref().is_some_and(Option::is_none) {
+        // They are being brought out for another reason: at the next call from here.
+        return;
+    }
+    let done = rewrite(process, &mut sites, rip, first, store.unwrap_or(Store::Alone));
+    if held.is_some() {
+        arch::code_changed();
+    }
+    drop(held);
+    sites.known.insert(rip, done.map(|()| first));
 }
 
-fn rewrite(process: &Process, sites: &mut Sites, rip: u64, first: First) -> Option<()> {
+fn rewrite(process: &Process, sites: &mut Sites, rip: u64, first: First, store: Store) -> Option<()> {
     let at = rip - SYSCALL.len() as u64 - first.len();
-    let store = Store::of(at)?;
     if !mm::space().is_file_code(at..rip) {
         return None;
     }
@@ -311,13 +325,19 @@ pub fn restore(range: Range<u64>) {
     for (rip, known) in sites.known.range_mut(range) {
         let Some(first) = known.take() else { continue };
         let at = rip - SYSCALL.len() as u64 - first.len();
-        let (Some(store), Some((code, _))) = (Store::of(at), first.code(at)) else { continue };
+        let Some((code, _)) = first.code(at) else { continue };
+        let store = Store::of(at);
+        // Where somebody else brings them out at this moment, they are on their way.
+        let held = store.is_none().then(stop::hold_others).flatten();
         let [c0, c1, c2, c3, c4, _] = code;
         let space = mm::space();
         if space.is_writable(at..at + JUMP as u64) {
             // SAFETY: the program's memory, writable under the lock of its address space. The stub stays:
             // what is on its way there arrives.
-            unsafe { store.write(at, [c0, c1, c2, c3, c4]) };
+            unsafe { store.unwrap_or(Store::Alone).write(at, [c0, c1, c2, c3, c4]) };
+        }
+        if held.is_some() {
+            arch::code_changed();
         }
     }
 }
@@ -358,7 +378,7 @@ enum Store {
     Eight,
     /// Within sixteen aligned bytes.
     Sixteen,
-    /// Byte by byte: nobody else executes meanwhile.
+    /// Byte by byte: nobody else executes the program meanwhile.
     Alone,
 }
 

@@ -131,14 +131,14 @@ pub fn rollup(lines: &[Known<'_>], linux: &str) -> String {
 mod tests {
     use super::*;
 
-    const LINUX: &str = "1000-3000 r-xp 00000000 08:01 5                              /lib/x
+    const LINUX: &str = "00001000-00003000 r-xp 00000000 08:01 5                                  /lib/x
 Size:                  8 kB
 Rss:                   4 kB
 Shared_Clean:          4 kB
 Private_Dirty:         0 kB
 THPeligible:    0
 VmFlags: rd ex mr mw me
-3000-4000 r--p 00002000 08:01 5                              /lib/x
+00003000-00004000 r--p 00002000 08:01 5                                  /lib/x
 Size:                  4 kB
 Rss:                   4 kB
 Shared_Clean:          0 kB
@@ -155,6 +155,13 @@ VmFlags: rd mr mw me
     fn areas_of_linux_come_out_as_they_went_in() {
         let lines: Vec<_> = LINUX.lines().filter_map(Known::parse).collect();
         assert_eq!(text(&lines, LINUX), LINUX);
+    }
+
+    #[test]
+    fn of_this_process_too() {
+        let own = std::fs::read_to_string("/proc/self/smaps").expect("there");
+        let lines: Vec<_> = own.lines().filter_map(Known::parse).collect();
+        assert_eq!(text(&lines, &own), own);
     }
 
     #[test]
