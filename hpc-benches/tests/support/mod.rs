@@ -1,5 +1,5 @@
 //! What the tests of the program share; each of them takes what it needs.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod schema;
 

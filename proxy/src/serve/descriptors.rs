@@ -191,9 +191,10 @@ impl Descriptors {
     }
 }
 
-/// File systems whose files are no stored data: what reading and writing does there may depend on who does
-/// it (`include/uapi/linux/magic.h`).
-const VIEWS_OF_THE_KERNEL: [i64; 15] = [
+/// File systems whose files are no stored data, where what reading and writing does may depend on who does
+/// it; and those that another process serves, for which a core would have to wait
+/// (`include/uapi/linux/magic.h`, fs/fuse/inode.c).
+const NOT_FOR_CELLS: [i64; 16] = [
     0x9fa0,      // proc
     0x6265_6572, // sysfs
     0x27_e0eb,   // cgroup
@@ -209,6 +210,7 @@ const VIEWS_OF_THE_KERNEL: [i64; 15] = [
     0x4341_5d53, // smackfs
     0x6573_5543, // fusectl
     0x0765_5821, // resctrl
+    0x6573_5546, // fuse
 ];
 
 /// Memory devices without any state: null, zero, full, urandom.
@@ -217,7 +219,7 @@ const PLAIN_MINORS: [u32; 4] = [3, 5, 7, 9];
 /// Whether it is all the same which process reads and writes the file, and nobody is waited for meanwhile.
 fn may_be_used_by_cell(fd: i32, file: FileType) -> bool {
     match file.mode & libc::S_IFMT {
-        libc::S_IFREG => host::file_system(fd).is_ok_and(|kind| !VIEWS_OF_THE_KERNEL.contains(&kind)),
+        libc::S_IFREG => host::file_system(fd).is_ok_and(|kind| !NOT_FOR_CELLS.contains(&kind)),
         libc::S_IFCHR => libc::major(file.device) == MEMORY_MAJOR && PLAIN_MINORS.contains(&libc::minor(file.device)),
         _ => false,
     }
