@@ -255,6 +255,71 @@ static void run_crossing(void) {
     SHOW((long)call_crossing(NULL));
 }
 
+/* Places of other shapes: the instruction before the `syscall` is shorter than a jump, or others come between. Each is
+ * passed through as a whole, or entered in the middle with another call's number; at all distances from aligned bytes, by
+ * several threads at once. r12d says which way, rdi where results go. */
+#define SHAPE(name, before, middle)                                                                                    \
+    void name(void);                                                                                                   \
+    __asm__(".text\n"                                                                                                  \
+            ".set offset, 1\n" #name ":\n"                                                                             \
+            ".rept 16\n"                                                                                               \
+            "mov $110, %r8d; mov $110, %ebp; mov %rdi, %rbx\n" /* getppid */                                           \
+            "mov $39, %eax\n"                                  /* getpid */                                            \
+            "jmp 1f\n"                                                                                                 \
+            ".balign 16\n"                                                                                             \
+            ".skip offset, 0x90\n"                                                                                     \
+            "1: test %r12d, %r12d\n"                                                                                   \
+            "jnz 2f\n" before "\n2:" middle "\n"                                                                       \
+            "syscall\n"                                                                                                \
+            "mov %eax, (%rbx); lea 4(%rbx), %rdi\n"                                                                    \
+            ".set offset, offset + 1\n"                                                                                \
+            ".endr\n"                                                                                                  \
+            "ret\n")
+SHAPE(shape_copied, "mov %r8d, %eax", "");
+SHAPE(shape_two_copied, "mov %rbx, %rdi; mov %ebp, %eax", "");
+SHAPE(shape_second_entered, "mov %rbx, %rdi", "mov %eax, %eax");
+SHAPE(shape_flipped, "mov $110, %eax; xor $0x80, %sil", "");
+SHAPE(shape_flip_entered, "mov $110, %eax", "xor $0x80, %sil");
+SHAPE(shape_from_stack, "mov %ebp, %eax; nop; mov -8(%rsp), %edx", "");
+SHAPE(shape_zeroed, "mov $110, %eax", "xor %edi, %edi");
+static void (*const shapes[])(void) = {shape_copied,       shape_two_copied, shape_second_entered, shape_flipped,
+                                       shape_flip_entered, shape_from_stack, shape_zeroed};
+
+static void *call_shapes(void *argument) {
+    long wrong = 0, ids[2] = {getppid(), getpid()};
+    pthread_barrier_wait(&together);
+    for (int round = 0; round < 4000; round++) {
+        for (size_t shape = 0; shape < sizeof shapes / sizeof *shapes; shape++) {
+            /* shape_second_entered only passes on what is in eax: getpid either way. */
+            long way = round % 3 == 2, expected = ids[way || shapes[shape] == shape_second_entered];
+            int results[16] = {0}, *to = results;
+            /* The red zone is used. */
+            __asm__ volatile("sub $256, %%rsp; push %%rbp; push %%rbx; mov %3, %%r12d; call *%2; pop %%rbx; pop %%rbp; add $256, %%rsp"
+                             : "+D"(to)
+                             : "0"(to), "r"(shapes[shape]), "r"((int)way)
+                             : "rax", "rcx", "rdx", "rsi", "r8", "r11", "r12", "memory", "cc");
+            for (int at = 0; at < 16; at++)
+                wrong += results[at] != expected;
+        }
+    }
+    (void)argument;
+    return (void *)wrong;
+}
+
+static void run_shapes(void) {
+    pthread_t threads[4];
+    long wrong = 0;
+    pthread_barrier_init(&together, NULL, 4);
+    for (int number = 0; number < 4; number++)
+        pthread_create(&threads[number], NULL, call_shapes, NULL);
+    for (int number = 0; number < 4; number++) {
+        void *result;
+        pthread_join(threads[number], &result);
+        wrong += (long)result;
+    }
+    SHOW(wrong);
+}
+
 /* A program that steps through its own calls. */
 static volatile long steps;
 
@@ -403,7 +468,7 @@ static void run_vectors(void) {
 int main(int argc, char **argv) {
     const struct section sections[] = {
         {"registers", run_registers}, {"signals", run_signals}, {"threads", run_threads}, {"gs", run_gs}, {"vectors", run_vectors},
-        {"crossing", run_crossing}, {"replaced", run_replaced},   {"written", run_written}, {"stepped", run_stepped}, {0},
+        {"crossing", run_crossing}, {"shapes", run_shapes}, {"replaced", run_replaced},   {"written", run_written}, {"stepped", run_stepped}, {0},
     };
     return run_section(argc, argv, sections);
 }

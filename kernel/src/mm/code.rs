@@ -9,9 +9,6 @@ use super::space::AddressSpace;
 use crate::abi::Errno;
 use crate::platform::{Prot, Sharing};
 
-/// How far from the code that jumps to it code may lie: the reach of a 32-bit displacement, with room.
-const REACH: u64 = 1 << 30;
-
 impl AddressSpace {
     /// Whether all of `range` is code of one private mapping of a file, which the program may not write.
     #[must_use]
@@ -29,14 +26,14 @@ impl AddressSpace {
         self.regions.find(range.start).is_some_and(|vma| range.end <= vma.end && vma.prot.contains(Prot::WRITE))
     }
 
-    /// Maps a page of code at a place from which `near` can be reached and the other way round: below it
-    /// if possible, where no heap grows. Its content comes by [`AddressSpace::write_frames`].
+    /// Maps a page of code in `window`, below `near` if possible, where no heap grows. Its content comes by
+    /// [`AddressSpace::write_frames`].
     ///
     /// # Errors
     /// `ENOMEM` when there is no room or no frame.
-    pub fn map_code(&mut self, near: u64) -> Result<u64, Errno> {
-        let low = near.saturating_sub(REACH).max(self.range.start);
-        let high = near.saturating_add(REACH).min(self.top());
+    pub fn map_code(&mut self, near: u64, window: Range<u64>) -> Result<u64, Errno> {
+        let low = window.start.max(self.range.start);
+        let high = window.end.min(self.guard.start).max(low);
         let near = near.clamp(low, high);
         let found = self.regions.gap(low..near, PAGE, PAGE, 0).or_else(|| self.regions.gap(near..high, PAGE, PAGE, 0));
         let at = found.filter(|at| self.is_free(*at..at + PAGE)).ok_or(Errno::ENOMEM)?;
@@ -56,9 +53,15 @@ mod tests {
         let (mut space, platform) = fresh();
         let at = USER.start + (64 << 20);
         space.map_anon(at, PAGE, Prot::READ, Kind::Anon { lazy: false }).unwrap();
-        let first = space.map_code(at).unwrap();
+        let around = at - (16 << 20)..at + (16 << 20);
+        let first = space.map_code(at, around.clone()).unwrap();
         assert_eq!(first, at - PAGE);
-        assert_eq!(space.map_code(at), Ok(at - 2 * PAGE));
+        assert_eq!(space.map_code(at, around), Ok(at - 2 * PAGE));
+        let window = at + 4 * PAGE..at + 6 * PAGE;
+        let mut got = [space.map_code(at, window.clone()).unwrap(), space.map_code(at, window.clone()).unwrap()];
+        got.sort_unstable();
+        assert_eq!(got, [at + 4 * PAGE, at + 5 * PAGE]);
+        assert_eq!(space.map_code(at, window), Err(Errno::ENOMEM));
         space.write_frames(first, &[0xc3]).unwrap();
         check_books(&space, platform);
     }

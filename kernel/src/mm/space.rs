@@ -27,6 +27,12 @@ use crate::platform::{Platform, Prot, Sharing};
 /// Linux's `stack_guard_gap`.
 const STACK_GUARD: u64 = 256 * PAGE;
 
+/// Where mappings end below the program's last address: `MIN_GAP` of Linux's `arch/x86/mm/mmap.c`, or a part of few
+/// addresses.
+fn room_above(range: &Range<u64>) -> u64 {
+    (128 << 20).min((range.end - range.start) / 64)
+}
+
 /// The part of the address space that `MAP_32BIT` means: `arch/x86/kernel/sys_x86_64.c`.
 const LOW_WINDOW: Range<u64> = 0x4000_0000..0x8000_0000;
 
@@ -74,7 +80,7 @@ pub struct AddressSpace {
     /// Where the heap begins, and where brk(2) has put its end.
     heap: Range<u64>,
     /// Not to be mapped by chance.
-    guard: Range<u64>,
+    pub(super) guard: Range<u64>,
     next_id: u64,
     pub(super) policy: Policy,
 }
@@ -363,7 +369,7 @@ impl AddressSpace {
 
     /// Where mappings that may be anywhere begin, downwards.
     pub(super) fn top(&self) -> u64 {
-        self.guard.start
+        self.guard.start.min(self.range.end - room_above(&self.range))
     }
 
     /// Where a mapping goes.
