@@ -237,10 +237,15 @@ impl Platform for Process {
     }
 
     fn copy_peer(&self, write: bool, pid: u64, local: &[[u64; 2]], remote: &[[u64; 2]]) -> Option<SysResult> {
+        let user = self.user_range();
+        let outside = |&[at, len]: &[u64; 2]| at < user.start || at.checked_add(len).is_none_or(|end| end > user.end);
+        if local.iter().any(outside) {
+            return None;
+        }
         let number = if write { nr::PROCESS_VM_WRITEV } else { nr::PROCESS_VM_READV };
         let (here, there) = (local.as_ptr() as u64, remote.as_ptr() as u64);
         let args = [pid, here, local.len() as u64, there, remote.len() as u64, 0];
-        // SAFETY: the caller has checked that the local pieces lie in the user range; the other
+        // SAFETY: the local pieces lie in the user range, where nothing of the kernel's is; the other
         // process's memory is not ours.
         Some(unsafe { host::call(number, args) })
     }
