@@ -144,22 +144,23 @@ fn put_jump(process: &Process, code: Range<u64>, store: Store, jump: [u8; JUMP])
 
 /// The program may write to `range` from now on: it finds its code there as it was, for good.
 pub fn restore(range: Range<u64>) {
+    let in_half = |known: &Option<Before>| known.as_ref().is_some_and(|before| Store::of(before.at).is_none());
+    let any_in_half = SITES.lock().known.range(range.clone()).any(|(_, known)| in_half(known));
+    // Before the lock is taken, as this may wait. Meanwhile no place more becomes known: the program may write here.
+    let held = any_in_half.then(stop::hold_others_for_sure);
     let mut sites = SITES.lock();
     for (_, known) in sites.known.range_mut(range) {
         let Some(before) = known.take() else { continue };
         let at = before.at;
-        let store = Store::of(at);
-        // Where somebody else brings them out at this moment, they are on their way.
-        let held = store.is_none().then(stop::hold_others).flatten();
         let space = mm::space();
         if space.is_writable(at..at + JUMP as u64) {
             // SAFETY: the program's memory, writable under the lock of its address space. The stub stays:
             // what is on its way there arrives.
-            unsafe { store.unwrap_or(Store::Alone).write(at, before.replaced()) };
+            unsafe { Store::of(at).unwrap_or(Store::Alone).write(at, before.replaced()) };
         }
-        if held.is_some() {
-            arch::code_changed();
-        }
+    }
+    if held.is_some() {
+        arch::code_changed();
     }
 }
 
