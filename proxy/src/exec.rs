@@ -4,7 +4,6 @@
 //! kernel loads exactly the file that was checked.
 
 mod elf;
-mod needed;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
@@ -15,8 +14,6 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
-
-pub use needed::libraries;
 
 /// Interpreters of interpreters that Linux follows: `exec_binprm` in fs/exec.c.
 const MOST_SCRIPTS: usize = 4;

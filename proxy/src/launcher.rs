@@ -3,7 +3,6 @@
 //! Only the rank *on this node* and the number of ranks on it matter to us: they decide which
 //! share of the node the cell gets. Nothing is asked of the launcher itself.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -75,17 +74,9 @@ pub fn rank(env: impl Fn(&str) -> Option<String>) -> Result<Option<Rank>, Contra
     Ok(Some(Rank { launcher: launcher.to_owned(), global, local, local_size }))
 }
 
-/// What the environment of a rank that nobody has launched needs besides. Open MPI starts a daemon by fork(2) for such a
-/// rank, which a cell has not, unless it is told that the rank stays alone (its `ess/singleton`); whoever has
-/// set the variable is left his way.
-pub fn alone(is_set: impl Fn(&str) -> bool, libraries: impl FnOnce() -> Vec<String>) -> Option<OsString> {
-    const ISOLATED: &str = "OMPI_MCA_ess_singleton_isolated";
-    const LAUNCHED: [&str; 3] = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMIX_NAMESPACE"];
-    if is_set(ISOLATED) || LAUNCHED.into_iter().any(is_set) {
-        return None;
-    }
-    let is_open_mpi = |name: &String| name.starts_with("libmpi") && name.ends_with(".so.40");
-    libraries().iter().any(is_open_mpi).then(|| format!("{ISOLATED}=1").into())
+/// Whether nobody has launched this as a rank of Open MPI.
+pub fn is_absent(is_set: impl Fn(&str) -> bool) -> bool {
+    !["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMIX_NAMESPACE"].into_iter().any(is_set)
 }
 
 /// Slurm describes all nodes of a step in one variable. Outside a step (in a batch script)
@@ -167,16 +158,6 @@ mod tests {
 
     fn local(variables: &[(&str, &str)]) -> Option<(u32, u32)> {
         of(variables).expect("consistent").map(|rank| (rank.local, rank.local_size))
-    }
-
-    #[test]
-    fn a_rank_of_open_mpi_that_nobody_launched_is_told_so() {
-        let open_mpi = || vec!["libmpi_mpifh.so.40".to_owned(), "libc.so.6".to_owned()];
-        let isolated = Some("OMPI_MCA_ess_singleton_isolated=1".into());
-        assert_eq!(alone(|_| false, open_mpi), isolated);
-        assert_eq!(alone(|name| name == "PMIX_RANK", open_mpi), None);
-        assert_eq!(alone(|name| name == "OMPI_MCA_ess_singleton_isolated", open_mpi), None);
-        assert_eq!(alone(|_| false, || vec!["libmpich.so.12".to_owned(), "libmpi.so.12".to_owned()]), None);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `tacet run`: reserve, boot, serve, report.
 
 use std::ffi::{CString, OsString};
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
@@ -30,6 +29,7 @@ use crate::reserve::shared_pool::PoolMemory;
 use crate::reserve::{self, Circumstances, LargePages, Plan, Reserved};
 use crate::serve::bare::Held;
 use crate::serve::machine::{Machine, Source};
+use crate::serve::open_mpi::Unlaunched;
 use crate::serve::{self, Fault, Server};
 use crate::{doctor, inherited, launcher, report, signals, sys};
 
@@ -107,12 +107,7 @@ struct Prepared {
 impl Prepared {
     fn new(plan: &Plan, program: Program) -> Result<Self, Error> {
         sys::run_on(plan.cores.service.iter()).map_err(failed("move to the service cores"))?;
-        let libraries = File::from(program.file.try_clone().map_err(failed("look at the program"))?);
-        let mut env = environment();
-        env.extend(
-            launcher::alone(|name| std::env::var_os(name).is_some(), || exec::libraries(&libraries)).map(c_string),
-        );
-        drop(libraries);
+        let env = environment();
         let band = PrivateBand::establish()?;
         let stderr = io::stderr().as_fd().try_clone_to_owned().map_err(failed("keep standard error"))?;
         let stderr = band.adopt(stderr)?;
@@ -327,6 +322,7 @@ impl Cell {
             bare,
             threads: Some(view.join("task")),
             machine: Some(Machine::new(self.machine.clone(), view)),
+            unlaunched: launcher::is_absent(|name| std::env::var_os(name).is_some()).then(Unlaunched::default),
         })?;
         if is_bare {
             signals::bring(server.signaller(), server.child_watch())?;

@@ -61,6 +61,14 @@ fn mixed(language: Language) {
     }
 }
 
+/// Without a launcher, in a program that loads the library itself, as mpi4py does.
+#[test]
+fn open_mpi_loaded_by_an_unlaunched_program() {
+    let case = Case::new(build(Language::C, "mpi_loaded.c")).limit(Duration::from_secs(120));
+    let out = same(&case);
+    assert!(out.contains("init 0, size 0: 1\ntold by the environment: no\nfinalize 0\n"), "{out}");
+}
+
 macro_rules! libraries {
     ($($library:ident: $c:expr, $fortran:expr;)+) => {
         $(mod $library {

@@ -114,6 +114,7 @@ fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Progr
         bare: None,
         machine: None,
         threads: None,
+        unlaunched: None,
     };
     let Some(service) = Service::apart(cell, programs) else { host::exit(125) };
     let service = Arc::new(service);

@@ -8,8 +8,8 @@
 //! call        one call: what handlers work on
 //! arguments   a block's arguments as Linux takes them, by the call table
 //! dispatch    which handler a call has
-//! files, paths, procfs, machine, descriptors, limits, sockets, messages, events, requests, processes,
-//! programs, children
+//! files, paths, procfs, machine, open_mpi, descriptors, limits, sockets, messages, events, requests,
+//! processes, programs, children
 //!             the calls for which the table alone does not say enough
 //! ```
 //!
@@ -38,6 +38,7 @@ mod host;
 mod limits;
 pub mod machine;
 mod messages;
+pub mod open_mpi;
 mod paths;
 mod peers;
 mod pool;
@@ -71,6 +72,7 @@ use copies::Copies;
 use descriptors::Descriptors;
 use foreign::Mappings;
 use machine::Machine;
+use open_mpi::Unlaunched;
 use peers::Peers;
 use pool::Pool;
 use programs::{Executed, Programs};
@@ -104,6 +106,8 @@ pub struct Cell {
     pub machine: Option<Machine>,
     /// Where the program is shown its threads as a directory, below the place of the machine's view.
     pub threads: Option<PathBuf>,
+    /// What nobody has launched as a rank of Open MPI.
+    pub unlaunched: Option<Unlaunched>,
 }
 
 /// Why a cell can't be served any more.

@@ -165,8 +165,11 @@ pub fn open(call: &mut Call<'_, '_>) -> Outcome {
     translate(call, &mut arguments)?;
     let may_block = may_wait(flags) && is_fifo(call, &arguments, at);
     let args = arguments.args(call)?;
-    let fd = call.make(nr, &args, may_block)?;
-    let fd = call.descriptors().admit(fd)?;
+    let mut opened = call.make(nr, &args, may_block);
+    if let (Some(unlaunched), Some(path)) = (&call.service.cell.unlaunched, arguments.text(at)) {
+        opened = unlaunched.opened(path, flags, opened);
+    }
+    let fd = call.descriptors().admit(opened?)?;
     if call.has_buffer(private::OWN_PROC) && flags & (libc::O_ACCMODE | libc::O_PATH) == libc::O_RDONLY {
         procfs::replace(call, fd, flags & libc::O_CLOEXEC)?;
     }

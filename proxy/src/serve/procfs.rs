@@ -113,7 +113,7 @@ pub fn below_threads(call: &Call<'_, '_>, fd: i32, path: &[u8]) -> Option<Vec<u8
 }
 
 /// Gives `fd` to a file in memory that can only be read.
-fn put_in_place(fd: i64, close_on_exec: i32, name: &[u8], content: &[u8]) -> Result<(), Errno> {
+pub fn put_in_place(fd: i64, close_on_exec: i32, name: &[u8], content: &[u8]) -> Result<(), Errno> {
     let name = std::ffi::CString::new(name).unwrap_or_default();
     let (flags, none) = (Arg::number(u64::from(libc::MFD_CLOEXEC)), Arg::null());
     let file = host::call(libc::SYS_memfd_create as u32, &[Arg::text(&name), flags, none, none, none, none])?;

@@ -70,6 +70,7 @@ impl Kernel {
             bare: None,
             machine: None,
             threads: None,
+            unlaunched: None,
             spin: Duration::ZERO,
         };
         let server = serve(cell).expect("threads");
