@@ -288,6 +288,32 @@ static void section_epoll(void) {
 }
 
 /* A thread that blocks in a socket does not hold up the others. */
+/* Control data that IPv6 gives, and flags that come back. */
+static void section_control(void) {
+    struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
+    socklen_t length = sizeof name;
+    int to = socket(AF_INET6, SOCK_DGRAM, 0), from = socket(AF_INET6, SOCK_DGRAM, 0), yes = 1, class = 0x20, got = 0;
+    SHOW(bind(to, (struct sockaddr *)&name, sizeof name));
+    SHOW(getsockname(to, (struct sockaddr *)&name, &length));
+    SHOW(setsockopt(to, IPPROTO_IPV6, IPV6_RECVTCLASS, &yes, sizeof yes));
+    SHOW(setsockopt(to, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, &yes, sizeof yes));
+    SHOW(setsockopt(from, IPPROTO_IPV6, IPV6_TCLASS, &class, sizeof class));
+    length = sizeof got;
+    SHOW(getsockopt(from, IPPROTO_IPV6, IPV6_TCLASS, &got, &length));
+    SHOW(got);
+    SHOW(sendto(from, "x", 1, 0, (struct sockaddr *)&name, sizeof name));
+    char byte, control[256];
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    SHOW(recvmsg(to, &message, MSG_CMSG_CLOEXEC));
+    SHOW(message.msg_flags == MSG_CMSG_CLOEXEC);
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(&message); at; at = CMSG_NXTHDR(&message, at)) {
+        int value;
+        memcpy(&value, CMSG_DATA(at), sizeof value);
+        printf("level %d type %d value %d\n", at->cmsg_level, at->cmsg_type, value);
+    }
+}
+
 static int blocked_pair[2];
 
 static void *read_blocked(void *argument) {
@@ -325,6 +351,6 @@ int main(int argc, char **argv) {
     static const struct section sections[] = {
         {"unix_stream", section_unix_stream}, {"unix_datagram", section_unix_datagram},
         {"pass_descriptor", section_pass_descriptor}, {"inet", section_inet}, {"poll", section_poll},
-        {"epoll", section_epoll}, {"blocked", section_blocked}, {NULL, NULL}};
+        {"epoll", section_epoll}, {"blocked", section_blocked}, {"control", section_control}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

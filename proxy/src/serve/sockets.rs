@@ -139,8 +139,10 @@ fn points_elsewhere(level: i32, option: i32) -> bool {
     match level {
         libc::SOL_SOCKET => matches!(option, SO_ATTACH_FILTER | SO_ATTACH_REUSEPORT_CBPF),
         libc::SOL_TCP => option == TCP_ZEROCOPY_RECEIVE,
-        // Packet filters (iptables), from IPT_BASE_CTL on.
-        libc::SOL_IP | libc::SOL_IPV6 => (64..=68).contains(&option),
+        // Packet filters (iptables), from IPT_BASE_CTL on. Of the same numbers to IPv6 are IPV6_RECVTCLASS and
+        // IPV6_TCLASS, and the filters leave them out.
+        libc::SOL_IP => (64..=68).contains(&option),
+        libc::SOL_IPV6 => matches!(option, 64 | 65 | 68),
         libc::SOL_PACKET => option == PACKET_FANOUT_DATA,
         _ => false,
     }
