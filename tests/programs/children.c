@@ -145,6 +145,62 @@ static void run_vfork(void) {
 
 static volatile sig_atomic_t ended, ended_pid, ended_status, ended_code;
 
+/* Who a child is and where it runs is its own business; of its parent nothing changes. */
+static void run_apart(void) {
+    cpu_set_t before, one, after;
+    SHOW(sched_getaffinity(0, sizeof before, &before) == 0);
+    CPU_ZERO(&one);
+    for (int cpu = 0; cpu < CPU_SETSIZE && !CPU_COUNT(&one); cpu++)
+        if (CPU_ISSET(cpu, &before))
+            CPU_SET(cpu, &one);
+    int root = getuid() == 0;
+    pid_t pid = vfork();
+    if (pid == 0) {
+        gid_t groups[] = {5, 7};
+        shared = sched_setaffinity(0, sizeof one, &one) == 0;
+        shared += syscall(SYS_setgroups, 2, groups) == (root ? 0 : -1) ? 2 : 0;
+        shared += syscall(SYS_setresgid, 11, 12, 12) == (root ? 0 : -1) ? 4 : 0;
+        shared += syscall(SYS_setuid, 13) == (root ? 0 : -1) ? 8 : 0;
+        shared += !root || (getuid() == 13 && geteuid() == 13 && getgid() == 11 && getegid() == 12) ? 16 : 0;
+        shared += syscall(SYS_setuid, 0) == -1 ? 32 : 0;
+        execlp("sh", "sh", "-c", "nproc; [ $PPID != 0 ] && id -u && id -g && id -G", NULL);
+        _exit(1);
+    }
+    show_end("child", wait_for(pid));
+    SHOW(shared);
+    SHOW((getuid() == 0) == root);
+    SHOW(sched_getaffinity(0, sizeof after, &after) == 0 && CPU_EQUAL(&before, &after));
+}
+
+/* The class and the cores of processes of Linux. */
+static void run_others(void) {
+    char *arguments[] = {"sleep", "1000", NULL};
+    pid_t pid;
+    SHOW(posix_spawnp(&pid, "sleep", NULL, NULL, arguments, environ));
+    struct sched_param parameter = {1};
+    cpu_set_t cores, one;
+    SHOW(sched_getscheduler(getppid()));
+    SHOW(sched_getscheduler(pid));
+    SHOW(sched_getparam(pid, &parameter));
+    SHOW(parameter.sched_priority);
+    SHOW(sched_getaffinity(pid, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) > 0);
+    CPU_ZERO(&one);
+    for (int cpu = 0; cpu < CPU_SETSIZE && !CPU_COUNT(&one); cpu++)
+        if (CPU_ISSET(cpu, &cores))
+            CPU_SET(cpu, &one);
+    SHOW(sched_setaffinity(pid, sizeof one, &one));
+    SHOW(sched_getaffinity(pid, sizeof cores, &cores) == 0 && CPU_EQUAL(&cores, &one));
+    SHOW(sched_setscheduler(pid, SCHED_BATCH, &(struct sched_param){0}));
+    SHOW(sched_getscheduler(pid));
+    SHOW(sched_getscheduler(0));
+    SHOW(sched_setscheduler(pid, SCHED_BATCH, NULL));
+    SHOW(sched_getparam(pid, (void *)8));
+    kill(pid, SIGKILL);
+    show_end("sleep", wait_for(pid));
+    SHOW(sched_getscheduler(pid));
+    SHOW(sched_getaffinity(pid, sizeof cores, &cores));
+}
+
 static void note_end(int signal, siginfo_t *info, void *context) {
     (void)signal, (void)context;
     ended_pid = info->si_pid;
@@ -452,6 +508,8 @@ int main(int argc, char **argv) {
         {"popen", run_popen},
         {"spawn", run_spawn},
         {"vfork", run_vfork},
+        {"apart", run_apart},
+        {"others", run_others},
         {"sigchld", run_sigchld},
         {"wait", run_wait}, {"vanish", run_vanish},
         {"usage", run_usage},

@@ -58,7 +58,7 @@ static void section_unix_stream(void) {
     SHOW(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
     length = sizeof credentials;
     SHOW(getsockopt(pair[0], SOL_SOCKET, SO_PEERCRED, &credentials, &length));
-    CHECK(credentials.uid == getuid());
+    CHECK(credentials.uid == getuid() && credentials.pid == getpid());
     name = unix_name("missing");
     SHOW(connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&name, sizeof name));
     SHOW(socket(AF_UNIX, 77, 0));
@@ -288,6 +288,62 @@ static void section_epoll(void) {
 }
 
 /* A thread that blocks in a socket does not hold up the others. */
+/* Who has sent a message, as the sender says and as Linux says. */
+static void section_credentials(void) {
+    for (int says = 0; says < 2; says++) {
+        int pair[2], yes = 1;
+        SHOW(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+        SHOW(setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes));
+        struct ucred credentials = {getpid(), getuid(), getgid()};
+        char byte = 'c', control[CMSG_SPACE(sizeof credentials)] = "";
+        struct iovec part = {&byte, 1};
+        struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+        if (says) {
+            message.msg_control = control;
+            message.msg_controllen = sizeof control;
+            struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+            header->cmsg_level = SOL_SOCKET;
+            header->cmsg_type = SCM_CREDENTIALS;
+            header->cmsg_len = CMSG_LEN(sizeof credentials);
+            memcpy(CMSG_DATA(header), &credentials, sizeof credentials);
+        }
+        SHOW(sendmsg(pair[0], &message, 0));
+        memset(control, 0, sizeof control);
+        message.msg_control = control;
+        message.msg_controllen = sizeof control;
+        SHOW(recvmsg(pair[1], &message, 0));
+        memset(&credentials, 0, sizeof credentials);
+        memcpy(&credentials, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof credentials);
+        CHECK(credentials.pid == getpid() && credentials.uid == getuid() && credentials.gid == getgid());
+    }
+}
+
+/* Control data that IPv6 gives, and flags that come back. */
+static void section_control(void) {
+    struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
+    socklen_t length = sizeof name;
+    int to = socket(AF_INET6, SOCK_DGRAM, 0), from = socket(AF_INET6, SOCK_DGRAM, 0), yes = 1, class = 0x20, got = 0;
+    SHOW(bind(to, (struct sockaddr *)&name, sizeof name));
+    SHOW(getsockname(to, (struct sockaddr *)&name, &length));
+    SHOW(setsockopt(to, IPPROTO_IPV6, IPV6_RECVTCLASS, &yes, sizeof yes));
+    SHOW(setsockopt(to, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, &yes, sizeof yes));
+    SHOW(setsockopt(from, IPPROTO_IPV6, IPV6_TCLASS, &class, sizeof class));
+    length = sizeof got;
+    SHOW(getsockopt(from, IPPROTO_IPV6, IPV6_TCLASS, &got, &length));
+    SHOW(got);
+    SHOW(sendto(from, "x", 1, 0, (struct sockaddr *)&name, sizeof name));
+    char byte, control[256];
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    SHOW(recvmsg(to, &message, MSG_CMSG_CLOEXEC));
+    SHOW(message.msg_flags == MSG_CMSG_CLOEXEC);
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(&message); at; at = CMSG_NXTHDR(&message, at)) {
+        int value;
+        memcpy(&value, CMSG_DATA(at), sizeof value);
+        printf("level %d type %d value %d\n", at->cmsg_level, at->cmsg_type, value);
+    }
+}
+
 static int blocked_pair[2];
 
 static void *read_blocked(void *argument) {
@@ -325,6 +381,6 @@ int main(int argc, char **argv) {
     static const struct section sections[] = {
         {"unix_stream", section_unix_stream}, {"unix_datagram", section_unix_datagram},
         {"pass_descriptor", section_pass_descriptor}, {"inet", section_inet}, {"poll", section_poll},
-        {"epoll", section_epoll}, {"blocked", section_blocked}, {NULL, NULL}};
+        {"epoll", section_epoll}, {"blocked", section_blocked}, {"control", section_control}, {"credentials", section_credentials}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

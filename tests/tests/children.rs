@@ -2,8 +2,8 @@
 
 use tacet_tests::{Case, Language, build};
 
-tacet_tests::sections!("children.c": system, popen, spawn, vfork, sigchld, wait, vanish, usage, interrupted, threads, exec);
-tacet_tests::sections!("children.c": exec_threads, exec_thread, exec_errors);
+tacet_tests::sections!("children.c": system, popen, spawn, vfork, apart, others, sigchld, wait, vanish, usage, interrupted);
+tacet_tests::sections!("children.c": threads, exec, exec_threads, exec_thread, exec_errors);
 
 /// What the program becomes says the last word.
 fn becomes(section: &str) -> String {

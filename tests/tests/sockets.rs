@@ -2,7 +2,7 @@
 
 use tacet_tests::{Case, Language, build};
 
-tacet_tests::sections!("sockets.c": unix_stream, unix_datagram, pass_descriptor, inet, poll, epoll, blocked);
+tacet_tests::sections!("sockets.c": unix_stream, unix_datagram, pass_descriptor, inet, poll, epoll, blocked, control, credentials);
 
 /// select looks no further than the table of descriptors, whose size comes from who started the
 /// program: closed numbers beyond it are passed over, closed numbers within it are an error.

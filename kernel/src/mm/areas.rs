@@ -27,6 +27,11 @@ pub struct Sizes {
 }
 
 impl AddressSpace {
+    /// What the program knows to be there: without what the kernel has put beside it.
+    fn programs(&self) -> impl Iterator<Item = &Vma> {
+        self.regions.iter().filter(|vma| vma.kind != Kind::Stub)
+    }
+
     /// Its regions, in order.
     #[must_use]
     pub fn areas(&self) -> Vec<Area> {
@@ -34,7 +39,7 @@ impl AddressSpace {
             true => self.mapped.filled(vma.range(), vma.end - vma.start),
             false => 0,
         };
-        self.regions.iter().map(|vma| area_of(vma, resident(vma))).collect()
+        self.programs().map(|vma| area_of(vma, resident(vma))).collect()
     }
 
     /// Whether the program's next access to `address` reads what is there, without anything being filled
@@ -52,7 +57,7 @@ impl AddressSpace {
     #[must_use]
     pub fn sizes(&self) -> Sizes {
         let mut sizes = Sizes::default();
-        for vma in self.regions.iter() {
+        for vma in self.programs() {
             let len = vma.end - vma.start;
             sizes.mapped += len;
             if vma.kind.has_frames() {
@@ -74,7 +79,7 @@ impl AddressSpace {
 
 fn area_of(vma: &Vma, resident: u64) -> Area {
     let (kind, number, offset) = match vma.kind {
-        Kind::Anon { .. } => (maps::ANONYMOUS, 0, 0),
+        Kind::Anon { .. } | Kind::Stub => (maps::ANONYMOUS, 0, 0),
         Kind::SharedAnon { id, .. } => (maps::SHARED_ANONYMOUS, id, 0),
         Kind::Heap => (maps::HEAP, 0, 0),
         Kind::Stack => (maps::STACK, 0, 0),

@@ -37,13 +37,15 @@ impl AddressSpace {
         let near = near.clamp(low, high);
         let found = self.regions.gap(low..near, PAGE, PAGE, 0).or_else(|| self.regions.gap(near..high, PAGE, PAGE, 0));
         let at = found.filter(|at| self.is_free(*at..at + PAGE)).ok_or(Errno::ENOMEM)?;
-        self.map_anon(at, PAGE, Prot::READ | Prot::EXEC, Kind::Anon { lazy: false })?;
+        self.map_anon(at, PAGE, Prot::READ | Prot::EXEC, Kind::Stub)?;
         Ok(at)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
     use crate::mm::tests::platform::USER;
     use crate::mm::tests::{check_books, file, fresh};
@@ -63,6 +65,8 @@ mod tests {
         assert_eq!(got, [at + 4 * PAGE, at + 5 * PAGE]);
         assert_eq!(space.map_code(at, window), Err(Errno::ENOMEM));
         space.write_frames(first, &[0xc3]).unwrap();
+        assert_eq!(space.areas().iter().map(|area| area.start).collect::<Vec<_>>(), [at], "only the program's own");
+        assert_eq!(space.sizes().mapped, PAGE);
         check_books(&space, platform);
     }
 

@@ -27,6 +27,8 @@ pub enum Kind {
         /// Which call of mmap made it.
         id: u64,
     },
+    /// Code of the kernel's own beside the program's, which the program is not told of: a frame.
+    Stub,
     /// What brk(2) moves: frames.
     Heap,
     /// The main thread's stack: frames, filled when touched.

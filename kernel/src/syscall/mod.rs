@@ -6,6 +6,7 @@ mod marshal;
 mod memory;
 mod named;
 pub mod proc_file;
+mod others;
 mod procfs;
 mod scheduling;
 pub mod signalfd;
@@ -67,6 +68,9 @@ fn call(nr: u64, args: [u64; 6]) -> SysResult {
     let Some(row) = calls::lookup(nr) else { return unknown(nr, args) };
     match row.handling {
         Handling::Local => {
+            if let Some(result) = others::attempt(row, args) {
+                return result;
+            }
             this_core().count(Cause::LocalCall);
             handler(row.nr).map_or(Err(Errno::ENOSYS), |handler| handler(args))
         }

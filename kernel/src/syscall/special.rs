@@ -235,6 +235,8 @@ fn tells_of_end(info: &[u8]) -> bool {
 const MSGHDR_NAMELEN: u64 = 8;
 const MSGHDR_CONTROLLEN: u64 = 40;
 const MSGHDR_FLAGS: u64 = 48;
+/// `MSG_CMSG_CLOEXEC`
+const CMSG_CLOEXEC: u32 = 0x4000_0000;
 
 fn message(row: &'static Call, args: [u64; 6]) -> SysResult {
     let [fd, at, flags, ..] = args;
@@ -258,7 +260,9 @@ fn message(row: &'static Call, args: [u64; 6]) -> SysResult {
         let word = reply.extra;
         user::write(at + MSGHDR_NAMELEN, &((word & 0xffff) as u32))?;
         user::write(at + MSGHDR_CONTROLLEN, &(word >> 16 & 0xff_ffff))?;
-        user::write(at + MSGHDR_FLAGS, &((word >> 40) as u32))?;
+        // What was asked for comes back with what has come.
+        let asked = flags as u32 & CMSG_CLOEXEC;
+        user::write(at + MSGHDR_FLAGS, &((word >> 40) as u32 | asked))?;
     }
     reply.result
 }

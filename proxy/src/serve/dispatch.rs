@@ -24,6 +24,7 @@ pub fn execute(call: &mut Call<'_, '_>) -> Outcome {
         private::CHILDREN_USAGE => children::usage(call),
         private::BECOME => programs::become_next(call),
         nr if is_forwarded(nr) => linux(call, i64::from(nr)),
+        nr if processes::is_of_others(call, i64::from(nr)) => linux(call, i64::from(nr)),
         _ => foreign::execute(call).unwrap_or(Err(Errno(libc::ENOSYS))),
     }
 }

@@ -9,6 +9,7 @@ use super::arguments::vectors;
 use super::call::Call;
 use super::files::Way;
 use super::host::{self, Errno, Message, Outcome};
+use super::requests::doer;
 use super::sockets;
 
 /// `struct cmsghdr`: length with header, level, type.
@@ -101,9 +102,15 @@ fn outgoing(call: &Call<'_, '_>, control: &mut [u8]) -> Result<(), Errno> {
 }
 
 /// After receiving: new descriptors are taken into account; those beyond the program's limit are
-/// closed, and the control data is cut there as Linux cuts it.
+/// closed, and the control data is cut there as Linux cuts it. What this process has sent the program
+/// has sent.
 fn incoming(call: &Call<'_, '_>, control: &mut [u8], len: &mut usize, flags: &mut i32) {
     for piece in pieces(&control[..*len]) {
+        let pid = piece.at + HEADER..piece.at + HEADER + 4;
+        if (piece.level, piece.kind) == (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) && pid.end <= piece.end {
+            let sender = doer(call, host::u32_at(control, pid.start) as i32);
+            control[pid].copy_from_slice(&sender.to_ne_bytes());
+        }
         if (piece.level, piece.kind) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
             continue;
         }

@@ -42,6 +42,26 @@ pub fn priority(call: &Call<'_, '_>) -> Outcome {
     host::numbers(i64::from(call.nr), &[call.word(0) as i64, who, call.word(2) as i64])
 }
 
+/// Whether a call that the kernel answers for the program is meant for Linux: of a child that this process
+/// stands in for, or about another process than the program's.
+pub fn is_of_others(call: &Call<'_, '_>, nr: i64) -> bool {
+    match nr {
+        libc::SYS_setuid | libc::SYS_setgid | libc::SYS_setreuid | libc::SYS_setregid => call.service.stands_in,
+        libc::SYS_setresuid | libc::SYS_setresgid | libc::SYS_setgroups => call.service.stands_in,
+        libc::SYS_setfsuid | libc::SYS_setfsgid => call.service.stands_in,
+        libc::SYS_getuid | libc::SYS_getgid | libc::SYS_geteuid | libc::SYS_getegid => call.service.stands_in,
+        libc::SYS_sched_setparam | libc::SYS_sched_getparam | libc::SYS_sched_setscheduler => is_others(call),
+        libc::SYS_sched_getscheduler | libc::SYS_sched_rr_get_interval | libc::SYS_sched_getattr => is_others(call),
+        libc::SYS_sched_setaffinity | libc::SYS_sched_getaffinity => is_others(call),
+        _ => false,
+    }
+}
+
+/// Whether the process that the first argument names is another than the program's, or the child's own.
+fn is_others(call: &Call<'_, '_>) -> bool {
+    call.service.stands_in || !(call.is_own(call.int(0)) || call.int(0) == host::own_pid())
+}
+
 /// kcmp(2): the program's descriptors are the proxy's; for all else "myself" stays the cell's process.
 pub fn kcmp(call: &Call<'_, '_>) -> Outcome {
     const KCMP_FILE: i32 = 0;

@@ -92,7 +92,7 @@ fn ethtool(call: &Call<'_, '_>) -> Outcome {
 }
 
 /// Whom Linux takes for the one who did something: where that is the proxy, it was the program.
-fn doer(call: &Call<'_, '_>, pid: i32) -> i32 {
+pub fn doer(call: &Call<'_, '_>, pid: i32) -> i32 {
     if pid == host::own_pid() { call.service.cell.child } else { pid }
 }
 

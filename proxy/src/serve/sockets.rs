@@ -9,6 +9,7 @@ use super::arguments::{Arguments, vectors};
 use super::call::Call;
 use super::files::Way;
 use super::host::{self, Arg, Errno, Message, Outcome};
+use super::requests::doer;
 
 /// `sizeof(struct sockaddr_storage)`: longest name of a socket.
 const MOST_NAME: u64 = 128;
@@ -126,6 +127,12 @@ pub fn option(call: &mut Call<'_, '_>) -> Outcome {
     let args = arguments.args(call)?;
     let result = call.inline(i64::from(call.nr), &args)?;
     arguments.write_back(call)?;
+    let asks = i64::from(call.nr) == libc::SYS_getsockopt;
+    if asks && (call.int(1), call.int(2)) == (libc::SOL_SOCKET, libc::SO_PEERCRED) && call.len(3) >= 4 {
+        // The other end may be the program's own.
+        let peer = call.copy_in(3, 4)?;
+        call.copy_out(3, 0, &doer(call, host::u32_at(&peer, 0) as i32).to_ne_bytes())?;
+    }
     Ok(result)
 }
 
@@ -139,8 +146,10 @@ fn points_elsewhere(level: i32, option: i32) -> bool {
     match level {
         libc::SOL_SOCKET => matches!(option, SO_ATTACH_FILTER | SO_ATTACH_REUSEPORT_CBPF),
         libc::SOL_TCP => option == TCP_ZEROCOPY_RECEIVE,
-        // Packet filters (iptables), from IPT_BASE_CTL on.
-        libc::SOL_IP | libc::SOL_IPV6 => (64..=68).contains(&option),
+        // Packet filters (iptables), from IPT_BASE_CTL on. Of the same numbers to IPv6 are IPV6_RECVTCLASS and
+        // IPV6_TCLASS, and the filters leave them out.
+        libc::SOL_IP => (64..=68).contains(&option),
+        libc::SOL_IPV6 => matches!(option, 64 | 65 | 68),
         libc::SOL_PACKET => option == PACKET_FANOUT_DATA,
         _ => false,
     }

@@ -115,6 +115,8 @@ fn old(request: u32) -> Argument {
         0x8901 | 0x8902 => Reads(4),
         0x8903..=0x8905 | 0x894b => Fills(4),
         0x8906 | 0x8907 => Fills(16),
+        // IOCTL_VM_SOCKETS_GET_LOCAL_CID
+        0x7b9 => Fills(4),
         // All others about interfaces but bridges, WANs, bonds and wireless.
         0x8910 | 0x8911 | 0x8913..=0x893f | 0x8942..=0x8945 | 0x8947..=0x8949 | 0x894c..=0x8970 => Exchanges(IFREQ),
         _ => Unknown,

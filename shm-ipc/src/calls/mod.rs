@@ -71,7 +71,8 @@ pub struct Call {
     pub name: &'static str,
     /// Who serves it.
     pub handling: Handling,
-    /// Its arguments, for forwarded calls.
+    /// Its arguments: of forwarded calls, and of those that the kernel answers for the program and Linux
+    /// for children and other processes.
     pub args: &'static [Shape],
     /// What a user should know.
     pub note: &'static str,
