@@ -124,7 +124,7 @@ fn all_cores_are_told_each_and_together_and_each_has_its_trace() {
 
 #[test]
 fn what_makes_no_sense_is_refused() {
-    assert_refused(&["noise", "--core", "100000", "--seconds", "0.1"], 1, "cannot run on core 100000");
+    assert_refused(&["noise", "--core", "100000", "--seconds", "0.1"], 2, "core 100000 is not among the cores");
     assert_refused(&["noise", "--core", "0", "--all-cores"], 2, "--all-cores");
     assert_refused(&["noise", "--seconds", "0.001"], 2, "--quantum-us");
     assert_refused(&["noise", "--label", "x"], 2, "--trace");

@@ -32,7 +32,7 @@ pub fn page(scaled: &Scaled) -> String {
          <p>What the measured noise costs a loop of work and a collective, simulated: each rank replays the \
          trace from an offset of its own.</p>\n{}\
          <table>\n<tr><th>noise</th><th>granularity</th><th>ranks</th><th>without noise</th><th>slowdown \
-         (median)</th><th>p10</th><th>p90</th><th>max</th><th>mean</th></tr>\n{rows}</table>\n\
+         (median)</th><th>p10</th><th>p90</th><th>max</th><th>mean</th><th>iterations</th></tr>\n{rows}</table>\n\
          <p>*: the ranks together replay more than the whole trace in each iteration; what is rarer than its \
          longest detours is not known.</p>\n<pre>{}</pre>\n</body>\n</html>\n",
         plot::svg(scaled),
@@ -47,12 +47,13 @@ fn row(scaled: &Scaled, point: &Point) -> String {
         .map(|value| format!("<td>{value:.3}</td>"))
         .collect();
     format!(
-        "<tr><td>{}</td><td>{}</td><td>{}{}</td><td>{}</td>{numbers}</tr>\n",
+        "<tr><td>{}</td><td>{}</td><td>{}{}</td><td>{}</td>{numbers}<td>{}</td></tr>\n",
         escape(&scaled.traces[point.trace].label),
         show_duration(point.granularity_ns),
         point.ranks,
         if point.whole_trace { "*" } else { "" },
         crate::output::format::time(point.ideal_ns),
+        point.iterations,
     )
 }
 

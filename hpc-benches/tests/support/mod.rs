@@ -19,11 +19,11 @@ shift
 exec \"$@\"
 ";
 
-/// `tacet-bench ARGUMENTS`, which leaves the Linux that it runs on as it is, also when root runs it: tests run
-/// beside others.
+/// `tacet-bench ARGUMENTS`, which leaves the Linux that it runs on as it is, also when root runs it, since tests run
+/// beside others; and which does not ask the stand-in what the node offers.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tacet-bench"));
-    command.env("TACET_BENCH_BASELINE", "default").args(arguments);
+    command.env("TACET_BENCH_BASELINE", "default").env("TACET_BENCH_PLATFORM", "process").args(arguments);
     command
 }
 
