@@ -6,12 +6,9 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
+use support::processes::{is_running, wait_until};
 use support::{Folder, command, tacet_bench};
-
-const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A cell whose program tells its number and never ends by itself.
 const ENDLESS: &str = "#!/bin/sh
@@ -32,26 +29,11 @@ fn started(folder: &Folder) -> (Child, u32) {
         .spawn()
         .expect("tacet-bench starts");
     let told = || fs::read_to_string(Path::new(&temporary).join("process")).ok()?.trim().parse::<u32>().ok();
-    let process = until(told).expect("a cell starts");
+    wait_until("a cell starts", || told().is_some());
+    let process = told().expect("it was told");
     fs::remove_file(Path::new(&temporary).join("process")).expect("it is there");
     assert!(!left(folder).is_empty(), "programs were compiled");
     (child, process)
-}
-
-fn until<T>(found: impl Fn() -> Option<T>) -> Option<T> {
-    let start = Instant::now();
-    loop {
-        match found() {
-            None if start.elapsed() < DEADLINE => thread::sleep(Duration::from_millis(20)),
-            found => return found,
-        }
-    }
-}
-
-/// Whether the process is gone, or waits for whoever inherited it to take note of its end (proc_pid_stat(5)).
-fn has_ended(process: u32) -> bool {
-    let stat = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat"));
-    stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z')))
 }
 
 fn left(folder: &Folder) -> Vec<String> {
@@ -72,7 +54,7 @@ fn a_signal_ends_the_program_and_removes_what_was_compiled() {
         signal(child.id(), name);
         assert_eq!(child.wait().expect("it is ours").signal(), Some(number), "the signal is the status");
         assert_eq!(left(&folder), Vec::<String>::new(), "after {name}");
-        assert!(until(|| has_ended(process).then_some(())).is_some(), "the cell has ended");
+        wait_until("the cell ends", || !is_running(process));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod compare;
+mod explained;
 
 use std::path::PathBuf;
 
@@ -16,7 +17,7 @@ use crate::why;
 ///
 /// Each benchmark, why it is there, how to read it and its source: docs/benchmarks.md.
 #[derive(Parser, Debug)]
-#[command(name = "tacet-bench", version, max_term_width = 100)]
+#[command(name = "tacet-bench", version, max_term_width = 100, after_long_help = explained::all())]
 pub struct Cli {
     /// What to measure.
     #[command(subcommand)]
@@ -27,20 +28,28 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Measure what disturbs a core, or all: fixed-work and fixed-time quantum, hourglass, selfish detour
+    #[command(after_long_help = explained::NOISE.text())]
     Noise(Noise),
     /// Measure what calls cost here
+    #[command(after_long_help = explained::CALLS.text())]
     Calls(OneSided<calls::Settings>),
     /// Measure how fast this core reaches memory, and what pages cost
+    #[command(after_long_help = explained::MEMORY.text())]
     Memory(OneSided<memory::Settings>),
     /// Compare how programs start and end, and the memory that they take, natively and in a cell
+    #[command(after_long_help = explained::STARTUP.text())]
     Startup(Startup),
     /// Compare messages, collectives and a bulk-synchronous loop of MPI ranks, natively and each in a cell
+    #[command(after_long_help = explained::MPI.text())]
     Mpi(Mpi),
     /// Run suites natively and in a cell in turn and say what differs
+    #[command(after_long_help = explained::all())]
     Compare(Box<Compare>),
     /// Simulate what measured noise would cost a job of up to a million ranks and more
+    #[command(after_long_help = explained::SCALE)]
     Scale(scale::Settings),
     /// Watch a core and explain what disturbs it, and what would remove each source
+    #[command(after_long_help = explained::WHY)]
     Why(OneSided<why::Settings>),
     /// Put back what a killed comparison has left tuned on this node
     Restore,

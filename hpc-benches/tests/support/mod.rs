@@ -1,6 +1,7 @@
 //! What the tests of the program share; each of them takes what it needs.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod processes;
 pub mod schema;
 
 use std::fs;
@@ -66,6 +67,15 @@ pub fn assert_refused(output: &Output, status: i32, message: &str) {
     let lines = errors.lines().filter(|line| !line.contains("waiting for another tacet-bench"));
     assert_eq!(lines.count(), 1, "{errors}");
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// Asserts status, and a message with this in it; wrong usage has the usage below it.
+#[track_caller]
+pub fn assert_refused_as(arguments: &[&str], status: i32, message: &str) {
+    let output = tacet_bench(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(status), "{errors}");
+    assert!(errors.contains(message), "{errors}");
 }
 
 /// A folder with a stand-in for `tacet`, removed on drop.

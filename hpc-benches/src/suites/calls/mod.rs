@@ -121,6 +121,12 @@ fn with_cycles(measure: Measure, clock: &Clock) -> Measure {
     Measure { cycles: measure.summary.map(|summary| summary.scaled(cycles_per_ns)), ..measure }
 }
 
+/// Names of all measures.
+#[cfg(test)]
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|entry| entry.name)
+}
+
 impl Bench {
     #[cfg(test)]
     fn for_tests() -> Self {
