@@ -9,6 +9,7 @@ const STYLE: &str = "\
 body { font-family: sans-serif; margin: 2em auto; max-width: 60em; color: #222; background: #fff }
 svg { max-width: 100%; height: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+td { white-space: nowrap }
 th, td { padding: 0.2em 0.8em; text-align: right; border-bottom: 1px solid #ddd }
 th:first-child, td:first-child { text-align: left; white-space: nowrap }
 pre { white-space: pre-wrap }
