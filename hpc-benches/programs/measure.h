@@ -1,9 +1,10 @@
 /*
  * What the measuring programs share: one line per measure, as tacet-bench reads it:
  *
- *     measure NAME UNIT COUNT MIN MEDIAN P99 MAX MEAN [curve CURVE AXIS X]
+ *     measure NAME UNIT COUNT MIN MEDIAN P99 MAX MEAN [p99.9 P99.9] [curve CURVE AXIS X]
  *
- * with ns or % (lower is better), MB/s or 1/s (higher is better) as unit. A measure that is a point
+ * with ns or % (lower is better), MB/s or 1/s (higher is better) as unit. The 99.9th percentile is
+ * there where more than 1000 samples are. A measure that is a point
  * of a curve, such as the latency over the size of the message, says so by its last four words. How
  * often the samples of a measure lay where may follow it:
  *
@@ -25,9 +26,9 @@ static inline int ascending(const void *left, const void *right)
 }
 
 /* Nearest rank, as in the rest of the benchmarks. */
-static inline double percentile(const double *sorted, int count, int percent)
+static inline double per_mille(const double *sorted, int count, int share)
 {
-    int rank = (count * percent + 99) / 100;
+    long rank = ((long)count * share + 999) / 1000;
     return sorted[rank > 0 ? rank - 1 : 0];
 }
 
@@ -45,8 +46,11 @@ static inline void print_summary(const char *name, const char *unit, double *sam
         sum += samples[i];
     qsort(samples, count, sizeof *samples, ascending);
     printf("measure %s %s %d %.3f %.3f %.3f %.3f %.3f", name, unit, count, samples[0],
-           median(samples, count), percentile(samples, count, 99), samples[count - 1],
+           median(samples, count), per_mille(samples, count, 990), samples[count - 1],
            sum / count);
+    /* Of fewer it would be the largest. */
+    if (count > 1000)
+        printf(" p99.9 %.3f", per_mille(samples, count, 999));
 }
 
 static inline void print_measure(const char *name, const char *unit, double *samples, int count)

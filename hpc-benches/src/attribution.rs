@@ -18,12 +18,12 @@ pub const UNEXPLAINED: &str = "hardware or hypervisor";
 /// What disturbed one core, or several together, while detours were watched.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Attribution {
-    /// Seconds between the readings of the counters, summed over cores and runs.
-    pub seconds: f64,
+    /// Seconds between the readings of the counters, summed over cores and runs; none on an emulated machine.
+    pub seconds: Option<f64>,
     /// Detours seen meanwhile.
     pub detours: u64,
-    /// Their lengths together, in nanoseconds.
-    pub detour_ns: f64,
+    /// Their lengths together, in nanoseconds; none on an emulated machine.
+    pub detour_ns: Option<f64>,
     /// What is known to have disturbed the core.
     pub sources: Vec<Source>,
     /// Detours that must have another cause, at least; none where interrupts can't be counted.
@@ -56,8 +56,8 @@ pub struct Cause {
     pub name: Option<String>,
     /// How many they are.
     pub detours: u64,
-    /// How long they are together.
-    pub nanoseconds: f64,
+    /// How long they are together; none on an emulated machine.
+    pub nanoseconds: Option<f64>,
 }
 
 /// Kinds of sources.
@@ -127,9 +127,9 @@ impl Attribution {
     }
 
     fn add(mut self, other: &Self) -> Self {
-        self.seconds += other.seconds;
+        self.seconds = sum(self.seconds, other.seconds);
         self.detours += other.detours;
-        self.detour_ns += other.detour_ns;
+        self.detour_ns = sum(self.detour_ns, other.detour_ns);
         for source in &other.sources {
             self.add_source(source);
         }
@@ -138,7 +138,7 @@ impl Attribution {
                 None => self.causes.push(cause.clone()),
                 Some(known) => {
                     known.detours += cause.detours;
-                    known.nanoseconds += cause.nanoseconds;
+                    known.nanoseconds = sum(known.nanoseconds, cause.nanoseconds);
                 }
             }
         }
@@ -149,6 +149,18 @@ impl Attribution {
             }
         }
         self
+    }
+
+    /// The same without times: what was counted. Steal is time alone.
+    pub fn counts_only(self) -> Self {
+        let sources = self.sources.into_iter().filter(|source| source.events.is_some());
+        Self {
+            seconds: None,
+            detour_ns: None,
+            sources: sources.map(|source| Source { nanoseconds: None, ..source }).collect(),
+            causes: self.causes.into_iter().map(|cause| Cause { nanoseconds: None, ..cause }).collect(),
+            ..self
+        }
     }
 
     /// Adds what `source` did, to what is known of it where it is known.
@@ -164,7 +176,8 @@ impl Attribution {
     }
 }
 
-fn sum<T: std::ops::Add<Output = T>>(a: Option<T>, b: Option<T>) -> Option<T> {
+/// Both together, as far as they are known.
+pub fn sum<T: std::ops::Add<Output = T>>(a: Option<T>, b: Option<T>) -> Option<T> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a + b),
         (one, other) => one.or(other),
@@ -180,7 +193,8 @@ mod tests {
     }
 
     fn attribution(detours: u64, sources: Vec<Source>) -> Attribution {
-        Attribution { seconds: 1.0, detours, detour_ns: 1000.0, sources, ..Attribution::default() }.explain()
+        Attribution { seconds: Some(1.0), detours, detour_ns: Some(1000.0), sources, ..Attribution::default() }
+            .explain()
     }
 
     #[test]
@@ -210,7 +224,7 @@ mod tests {
         let stolen = attribution(40, vec![source(Kind::Interrupt, "LOC", 10), source(Kind::Interrupt, "36", 1)]);
         let together = Attribution::together([&busy, &stolen]).unwrap();
         assert_eq!(together.unexplained, Some(29));
-        assert_eq!((together.seconds, together.detours, together.detour_ns), (2.0, 50, 2000.0));
+        assert_eq!((together.seconds, together.detours, together.detour_ns), (Some(2.0), 50, Some(2000.0)));
         assert_eq!(together.sources, [source(Kind::Interrupt, "LOC", 510), source(Kind::Interrupt, "36", 1)]);
         assert_eq!(Attribution::together([]), None);
     }
@@ -220,13 +234,26 @@ mod tests {
         let with = |causes: &[(Option<&str>, u64)]| Attribution {
             causes: causes
                 .iter()
-                .map(|&(name, detours)| Cause { name: name.map(str::to_owned), detours, nanoseconds: 10.0 })
+                .map(|&(name, detours)| Cause { name: name.map(str::to_owned), detours, nanoseconds: Some(10.0) })
                 .collect(),
             ..Attribution::default()
         };
         let together = Attribution::together([&with(&[(None, 1), (Some("timer"), 2)]), &with(&[(None, 3)])]).unwrap();
         let found: Vec<_> = together.causes.iter().map(|c| (c.name.as_deref(), c.detours, c.nanoseconds)).collect();
-        assert_eq!(found, [(None, 4, 20.0), (Some("timer"), 2, 10.0)]);
+        assert_eq!(found, [(None, 4, Some(20.0)), (Some("timer"), 2, Some(10.0))]);
+    }
+
+    #[test]
+    fn without_times_counts_are_left() {
+        let mut whole = attribution(9, vec![source(Kind::Interrupt, "LOC", 5), source(Kind::ContextSwitch, "x", 2)]);
+        whole.sources[1].nanoseconds = Some(77.0);
+        whole.sources.push(Source { events: None, nanoseconds: Some(77.0), ..source(Kind::Steal, "x", 0) });
+        whole.causes.push(Cause { name: None, detours: 3, nanoseconds: Some(77.0) });
+        let counts = whole.counts_only();
+        let expected = [source(Kind::Interrupt, "LOC", 5), source(Kind::ContextSwitch, "x", 2)];
+        assert_eq!((&counts.sources[..], counts.detours, counts.unexplained), (&expected[..], 9, Some(4)));
+        assert_eq!((counts.seconds, counts.detour_ns), (None, None));
+        assert_eq!(counts.causes, [Cause { name: None, detours: 3, nanoseconds: None }]);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! Under emulation an instruction takes what the emulator needs for it. Times are removed where a report is
 //! made, so that no form of output can show one.
 
+use crate::attribution::Attribution;
+use crate::error::Failure;
+use crate::machine::emulation;
 use crate::report::{Measure, NotMeasured, RunReport, Unit};
 
 /// Why there are no times from an emulated machine.
@@ -11,12 +14,26 @@ pub const EMULATED: &str = "emulated: counts only";
 /// What a run finds out about its clock is a time as well, although no measure.
 const SETTINGS_ABOUT_TIME: [&str; 2] = ["tsc_mhz", "selfish_loop_ns"];
 
+/// Refuses `what` on an emulated machine, before anything is done: it is made of times alone.
+pub fn refuse(what: &str) -> Result<(), Failure> {
+    match emulation::is_emulated_here() {
+        false => Ok(()),
+        true => Err(Failure::new(format!(
+            "this machine is emulated, and its times mean nothing: {what} is made of times alone; do it on a real one"
+        ))),
+    }
+}
+
 impl RunReport {
     /// The same without times where the machine is emulated; unchanged elsewhere.
     pub fn counts_only_where_emulated(mut self) -> Self {
         if self.environment.emulated {
-            self.attribution = None;
-            self.cores.clear();
+            self.attribution = self.attribution.map(Attribution::counts_only);
+            for core in &mut self.cores {
+                let measures = std::mem::take(&mut core.measures).into_iter();
+                core.measures = measures.filter_map(|measure| measure.counts_only().ok()).collect();
+                core.attribution = std::mem::take(&mut core.attribution).counts_only();
+            }
             self.settings.retain(|name, _| !SETTINGS_ABOUT_TIME.contains(&name.as_str()));
             for measure in std::mem::take(&mut self.measures) {
                 match measure.counts_only() {

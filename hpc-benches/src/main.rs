@@ -34,14 +34,12 @@ mod why;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::cli::{Cli, Command};
 use crate::error::Failure;
 use crate::output::{ComparisonOutput, Output, WithCycles};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse();
     if !matches!(cli.command, Command::Restore) {
         tuning::recovery::at_start();
     }
@@ -82,6 +80,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
 
 /// Opens the output first, so that an unwritable file is told before minutes of measuring.
 fn compare_suites(plan: &compare::Plan) -> Result<(), Failure> {
+    machine::scratch::remove_left_over(&std::env::temp_dir());
     let output = ComparisonOutput::open(plan)?;
-    output.write(&compare::run(plan)?)
+    let outcome = compare::run(plan)?;
+    output.write(&outcome.comparison)?;
+    outcome.failure.map_or(Ok(()), Err)
 }

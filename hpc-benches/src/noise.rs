@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::cli;
+use crate::emulated;
 use crate::error::Failure;
 use crate::machine::host;
 use crate::output::Output;
@@ -19,6 +20,9 @@ const PREPARATION: Duration = Duration::from_millis(200);
 pub fn measure(options: &cli::Noise) -> Result<(), Failure> {
     let settings = &options.settings;
     settings.check()?;
+    if options.trace.is_some() {
+        emulated::refuse("a trace of detours (--trace)")?;
+    }
     let cores = noise::cores(settings, options.core)?;
     let output = Output::open(options.json.as_deref())?;
     let traces = open_traces(options.trace.as_deref(), settings.all_cores, &cores)?;

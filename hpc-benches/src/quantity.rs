@@ -33,6 +33,14 @@ pub fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A share in percent.
+pub fn percent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=100.0).contains(&value) => Ok(value),
+        _ => Err("give a number from 0 to 100".to_owned()),
+    }
+}
+
 /// Nanoseconds per byte.
 pub fn per_byte(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::fs;
-
 use support::{Folder, command, json, json_of, measure, stdout, tacet_bench};
 
 #[track_caller]
@@ -120,7 +118,6 @@ fn startup_says_what_it_has_no_compiler_for() {
 fn wrong_usage_is_status_2() {
     for arguments in [
         &["--no-such-option"][..],
-        &["compare"],
         &["compare", "nois"],
         &["compare", "noise", "--pairs", "0"],
         &["noise", "--seconds", "0"],
@@ -145,6 +142,22 @@ fn wrong_usage_is_status_2() {
 }
 
 #[test]
+fn negative_lengths_are_refused_in_words() {
+    let refused = |arguments: &[&str], message: &str| {
+        let output = tacet_bench(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(message), "{errors}");
+    };
+    refused(&["compare", "noise", "--seconds", "-1", "--tacet", "/bin/true"], "must be positive numbers");
+    refused(&["noise", "--threshold-ns", "-5"], "must be positive numbers");
+    refused(&["why", "0", "--seconds", "-2"], "must be a positive number");
+    refused(&["mpi", "--mpi-seconds", "-3"], "not a positive number of seconds");
+    refused(&["compare", "noise", "--pairs", "-2"], "invalid value '-2' for '--pairs");
+    refused(&["scale", "t", "--granularity", "-1ms"], "is not a number of zero or more");
+}
+
+#[test]
 fn an_unwritable_file_is_told_before_measuring() {
     let arguments = ["compare", "noise", "--seconds", "100", "--tacet", "/bin/true", "--json", "/nonexistent/x"];
     assert_refused(&arguments, 1, "cannot write /nonexistent/x: No such file or directory");
@@ -165,7 +178,7 @@ fn a_missing_mpi_is_status_127() {
 
 #[test]
 fn a_core_out_of_reach_is_refused() {
-    assert_refused(&["startup", "--core", "100000", "--tacet", "/bin/true"], 1, "core 100000 is not among");
+    assert_refused(&["startup", "--core", "100000", "--tacet", "/bin/true"], 2, "core 100000 is not among");
 }
 
 #[test]
@@ -174,35 +187,6 @@ fn a_side_that_fails_is_named_with_its_status() {
     let with_tacet = |tacet| [&short[..], &["--tacet", tacet]].concat();
     assert_refused(&with_tacet("/bin/false"), 1, "side process ended with status 1");
     assert_refused(&with_tacet("/bin/true"), 1, "side process printed no measurements");
-}
-
-#[test]
-fn a_core_is_explained_in_words_and_as_json() {
-    let core = online().first().expect("a core is online").to_string();
-    let output = tacet_bench(&["why", &core, "--seconds", "0.3"]);
-    assert!(output.status.success());
-    assert!(stdout(&output).contains(&format!("core:    {core}, watched for 0.")), "{}", stdout(&output));
-    let report = json_of(&["why", &core, "--seconds", "0.3", "--json", "-"]);
-    assert_eq!(report["schema"], "tacet-bench-why/1");
-    assert_eq!(report["core"].to_string(), core);
-    assert!(report["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.3));
-    let disturbances = report["disturbances"].as_array().expect("a list");
-    for disturbance in disturbances {
-        assert!(disturbance["words"].is_string() && disturbance["remedy"].is_string(), "{disturbance}");
-    }
-    let counts: Vec<u64> = disturbances.iter().filter_map(|disturbance| disturbance["count"].as_u64()).collect();
-    assert!(counts.is_sorted_by(|a, b| a >= b), "{counts:?}");
-}
-
-#[test]
-fn a_core_that_is_not_there_is_refused_with_the_list() {
-    let list = fs::read_to_string("/sys/devices/system/cpu/online").expect("/sys is mounted");
-    assert_refused(&["why", "60000"], 1, &format!("has online; choose one of {}", list.trim()));
-}
-
-fn online() -> Vec<usize> {
-    let list = fs::read_to_string("/sys/devices/system/cpu/online").expect("/sys is mounted");
-    list.trim().split([',', '-']).filter_map(|core| core.parse().ok()).collect()
 }
 
 #[test]
@@ -215,67 +199,4 @@ fn calls_show_cycles_where_asked_for_and_have_them_in_json() {
     let (measure, mhz) = (&report["measures"][0], report["settings"]["tsc_mhz"].as_f64().unwrap());
     let ratio = measure["cycles"]["median"].as_f64().unwrap() / measure["summary"]["median"].as_f64().unwrap();
     assert!((ratio / (mhz / 1000.0) - 1.0).abs() < 1e-9, "{report}");
-}
-
-/// The path of a new trace in `folder`.
-fn trace(folder: &Folder, name: &str, detours: &str) -> String {
-    let text = format!(
-        r#"{{"schema":"tacet-bench-trace/1","side":"{name}","core":1,"seconds":0.1,"threshold_ns":500,"detours":{detours}}}"#
-    );
-    fs::write(folder.file(name), text).expect("the folder is writable");
-    folder.file(name)
-}
-
-#[test]
-fn scale_replays_traces_and_draws_what_it_found() {
-    let folder = Folder::new();
-    let noisy = trace(&folder, "native", "[[1000000,40000],[51000000,60000]]");
-    let silent = trace(&folder, "partition", "[]");
-    let (json, svg, html) = (folder.file("j"), folder.file("s"), folder.file("h"));
-    let arguments = ["scale", &noisy, &silent, "--ranks", "10,1000", "--granularity", "1ms", "--iterations", "30"];
-    let output = tacet_bench(&[&arguments[..], &["--json", &json, "--svg", &svg, "--html", &html]].concat());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(stdout(&output).contains("native core 1") && stdout(&output).contains("slowdown"));
-    let report: serde_json::Value = serde_json::from_str(&folder.read("j")).unwrap();
-    assert_eq!(report["schema"], "tacet-bench-scale/1");
-    let median = |point: usize| report["points"][point]["slowdown"]["median"].as_f64().unwrap();
-    // 10 ranks seldom have a detour in their millisecond; some of 1000 always have one, mostly the longer.
-    assert!(median(1) > 1.04 && median(1) > median(0), "{report}");
-    assert!([2, 3].into_iter().all(|silent| (median(silent) - 1.0).abs() < 1e-9), "{report}");
-    assert!(folder.read("s").starts_with("<svg") && folder.read("h").contains("<svg"));
-}
-
-#[test]
-fn scale_replays_what_noise_has_written() {
-    let folder = Folder::new();
-    let file = folder.file("trace.json");
-    let noise = ["noise", "--seconds", "0.4", "--threshold-ns", "100", "--trace", &file, "--json", "-"];
-    let detours = json_of(&noise)["measures"][4]["summary"]["count"].as_u64().unwrap_or(0);
-    let report = json_of(&["scale", &file, "--ranks", "100", "--iterations", "10", "--json", "-"]);
-    assert_eq!(report["traces"][0]["detours"].as_u64(), Some(detours), "{report}");
-    assert!(report["points"][0]["slowdown"]["median"].as_f64() >= Some(1.0 - 1e-9), "{report}");
-}
-
-#[test]
-fn scale_agrees_with_the_closed_forms() {
-    let report = json_of(&["scale", "--check", "--ranks", "100", "--iterations", "100", "--json", "-"]);
-    let rows = report["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 3);
-    assert!(rows.iter().all(|row| row["agrees"] == true), "{report}");
-    // One exponential detour of 20 µs per phase and 100 ranks: 20 µs · H_100, H_100 = 5.187 377 5.
-    assert!((rows[0]["expected_ns"].as_f64().unwrap() - 103_747.55).abs() < 0.1, "{report}");
-}
-
-#[test]
-fn scale_refuses_what_it_cannot_replay() {
-    let folder = Folder::new();
-    let overlapping = trace(&folder, "overlapping", "[[0,1000],[500,10]]");
-    assert_refused(&["scale", &overlapping], 1, "detour 1 (from 0) starts at 500 ns, in the one before it");
-    assert_refused(&["scale", &folder.file("missing")], 1, "tacet-bench noise --trace FILE");
-    let silent = trace(&folder, "silent", "[]");
-    assert_refused(&["scale", &silent, "--svg", "/nonexistent/x"], 1, "cannot write /nonexistent/x");
-    assert_refused(&["scale", &silent, "--collective", "barrier", "--bytes", "8"], 2, "carry no data");
-    for wrong in [&["scale"][..], &["scale", &silent, "--ranks", "1"], &["scale", "--check", &silent]] {
-        assert_eq!(tacet_bench(wrong).status.code(), Some(2), "{wrong:?}");
-    }
 }

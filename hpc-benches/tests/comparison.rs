@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::Value;
 use support::schema::violations;
-use support::{Folder, assert_refused, json, repository, stdout};
+use support::{Folder, assert_refused, command, json, repository, stdout, tacet_bench};
 
 /// Two short suites, one of them with detours and histograms.
 const SHORT: [&str; 10] =
@@ -129,6 +129,67 @@ fn files_that_cannot_be_written_are_told_first() {
     }
     let arguments = ["compare", "noise", "--seconds", "100", "--csv", "-", "--html", "-"];
     assert_refused(&folder.tacet_bench(&arguments), 2, "only one of --json, --csv and --html");
+}
+
+/// Stands for a tacet on a node that has bare cores, of which somebody holds the one that is asked for.
+const WITH_DOCTOR: &str = r#"#!/bin/sh
+if [ "$1" = doctor ]; then
+    echo '{"platforms":[{"platform":"process","is_built":true,"can_run":"yes","checks":[]},'
+    echo '{"platform":"kvm","is_built":true,"can_run":"yes","checks":[]},'
+    echo '{"platform":"partition","is_built":true,"can_run":"yes","checks":[]}]}'
+    exit
+fi
+case " $* " in *" partition "*) echo 'tacet: core 1 is held' >&2; exit 125 ;; esac
+while [ "$1" != -- ]; do shift || exit; done
+shift
+exec "$@"
+"#;
+
+#[test]
+fn without_a_choice_every_platform_that_starts_a_cell_is_a_side() {
+    let folder = Folder::new();
+    let tacet = folder.program(WITH_DOCTOR);
+    let arguments = ["compare", "calls", "--only", "getppid", "--pairs", "1", "--tacet", &tacet, "--json", "-"];
+    let report = json(&command(&arguments).env_remove("TACET_BENCH_PLATFORM").output().expect("tacet-bench starts"));
+    assert_eq!(violations(&schema(), &report), Vec::<String>::new());
+    let suite = &report["suites"][0];
+    let sides: Vec<_> = suite["measures"][0]["sides"].as_array().unwrap().iter().map(|side| &side["side"]).collect();
+    assert_eq!(sides, ["native", "process", "kvm"]);
+    assert_eq!(suite["without_platforms"][0]["platform"], "partition");
+    assert!(suite["without_platforms"].to_string().contains("core 1 is held"), "{suite}");
+    // Whoever names it wants it, or to hear why not.
+    let named = [&arguments[..], &["--platform", "partition"]].concat();
+    assert_refused(&tacet_bench(&named), 1, "core 1 is held");
+}
+
+/// Those that this machine has no compiler for are left out with the reason; one that fails ends itself alone.
+#[test]
+fn without_a_suite_all_run_that_can() {
+    let folder = Folder::new();
+    let tacet = folder.program("#!/bin/sh\ncase \" $* \" in *\" memory \"*) exit 3 ;; esac\nwhile [ \"$1\" != -- ]; do shift || exit; done; shift; exec \"$@\"\n");
+    let missing = ["--startup-cc", "/nonexistent/cc", "--mpicc", "/nonexistent/mpicc", "--omp-cc", "/nonexistent/cc"];
+    let file = folder.file("all.json");
+    let short =
+        ["compare", "--pairs", "1", "--seconds", "0.1", "--only", "getppid", "--tacet", &tacet, "--json", &file];
+    let output = tacet_bench(&[&short[..], &missing].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.starts_with("tacet-bench: suites noise, calls, memory, startup on native, process; 1 pair"),
+        "{errors}"
+    );
+    assert!(errors.contains(": about ") && errors.contains("side process ended with status 3"), "{errors}");
+    let report: Value = serde_json::from_str(&folder.read("all.json")).expect("the others are written");
+    assert_eq!(violations(&schema(), &report), Vec::<String>::new());
+    let names =
+        |list: &Value| list.as_array().into_iter().flatten().map(|suite| suite["suite"].clone()).collect::<Vec<_>>();
+    assert_eq!(names(&report["suites"]), ["noise", "calls", "startup"]);
+    assert_eq!(names(&report["not_compared"]), ["openmp", "mpi", "apps", "memory"]);
+    assert!(stdout_of(&output).contains("not compared: suite openmp: "));
+}
+
+fn stdout_of(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]

@@ -20,6 +20,8 @@ fn comparison(native: &[f64], cell: &[f64]) -> Comparison {
         pairs: cell.len(),
         environment: Recorder::start(None).finish(),
         tacet_version: Some("tacet 0.1.0".to_owned()),
+        without_platforms: Vec::new(),
+        not_compared: Vec::new(),
         suites: vec![assemble("calls", vec![side("native", runs(native)), side("process", runs(cell))])],
         against: None,
     }

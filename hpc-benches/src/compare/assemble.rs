@@ -35,6 +35,7 @@ pub fn assemble(suite: &str, sides: Vec<SideRuns>) -> SuiteComparison {
         load: None,
         tuning: None,
         without_tuned: None,
+        without_platforms: Vec::new(),
     }
 }
 

@@ -118,11 +118,15 @@ pub fn read_lines(side: &str, stdout: &str) -> Result<Vec<Measure>, Failure> {
 }
 
 fn read_measure(words: &[&str]) -> Option<Measure> {
-    let [name, unit, count, min, median, p99, max, mean, place @ ..] = words else {
+    let [name, unit, count, min, median, p99, max, mean, further @ ..] = words else {
         return None;
     };
+    let (p99_9, place) = match further {
+        ["p99.9", value, place @ ..] => (Some(value.parse().ok()?), place),
+        place => (None, place),
+    };
     let summary = Summary {
-        p99_9: None,
+        p99_9,
         count: count.parse().ok()?,
         min: min.parse().ok()?,
         median: median.parse().ok()?,
@@ -190,6 +194,17 @@ mod tests {
         assert_eq!(measures[0].histogram, None);
         assert_eq!(measures[1].curve, None);
         assert_eq!(measures[1].histogram, Some(vec![[100.0, 2.0], [112.5, 0.0], [195.25, 1.0]]));
+    }
+
+    #[test]
+    fn rare_samples_have_a_percentile_where_it_is_told() {
+        let text = "measure a ns 2000 1 2 3 9 2.5 p99.9 8.5\n\
+                    measure b ns 2000 1 2 3 9 2.5 p99.9 7 curve c bytes 64\n\
+                    measure d ns 5 1 2 3 9 2.5\n";
+        let measures = read_lines("native", text).unwrap();
+        let found: Vec<_> = measures.iter().map(|m| (m.summary.unwrap().p99_9, m.curve.is_some())).collect();
+        assert_eq!(found, [(Some(8.5), false), (Some(7.0), true), (None, false)]);
+        assert!(read_lines("native", "measure a ns 2000 1 2 3 9 2.5 p99.9\n").is_err());
     }
 
     #[test]

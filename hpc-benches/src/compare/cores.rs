@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::result::SideRuns;
-use crate::report::{CoreReport, Unit};
+use crate::report::{CoreReport, Statistic, Unit};
 use crate::stats::summary::median;
 
 /// One measure of one core on one side.
@@ -15,6 +15,9 @@ pub struct CoreValue {
     pub unit: Option<Unit>,
     /// Median over the runs of what the measure is compared by.
     pub median: Option<f64>,
+    /// Median over the runs of the number of events, where that is all that may be said: on an emulated machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<f64>,
 }
 
 /// One core on one side.
@@ -58,16 +61,14 @@ fn values(kinds: &CoreReport, runs: &[&CoreReport]) -> Vec<CoreValue> {
         .measures
         .iter()
         .map(|kind| {
-            let of_run = |run: &&CoreReport| {
-                run.measures
-                    .iter()
-                    .find(|measure| measure.name == kind.name)
-                    .and_then(|measure| measure.compared_value())
-            };
+            let find = |run: &&CoreReport| run.measures.iter().find(|measure| measure.name == kind.name).cloned();
+            let of_run = |run: &&CoreReport| find(run)?.compared_value();
+            let events = |run: &&CoreReport| Some(find(run)?.events? as f64);
             CoreValue {
                 name: kind.name.clone(),
-                unit: kind.detours_per_second.is_none().then_some(kind.unit),
+                unit: (kind.compared == Statistic::Median).then_some(kind.unit),
                 median: median(runs.iter().filter_map(of_run).collect()),
+                events: median(runs.iter().filter_map(events).collect()),
             }
         })
         .collect()

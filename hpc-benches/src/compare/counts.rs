@@ -1,8 +1,11 @@
 //! A comparison on an emulated machine: counts only. Times are removed before anything is written, so
 //! that no table, file or plot can show one.
 
-use super::result::{Comparison, MeasureComparison, SideValues, SuiteComparison, Values};
+use super::cores::{CoreValue, SideCore};
+use super::result::{Comparison, MeasureComparison, SideAttribution, SideValues, SuiteComparison, Values};
+use crate::attribution::Attribution;
 use crate::emulated::EMULATED;
+use crate::load::Record;
 use crate::report::{NotMeasured, Statistic};
 
 impl Comparison {
@@ -25,8 +28,21 @@ fn counts_only(suite: SuiteComparison) -> SuiteComparison {
         }
     }
     let order = suite.order.into_iter().map(|turn| super::result::Turn { started_seconds: None, ..turn }).collect();
-    let (attribution, cores) = (Vec::new(), Vec::new());
-    SuiteComparison { measures, not_measured, order, attribution, cores, load: None, ..suite }
+    let attribution = suite
+        .attribution
+        .into_iter()
+        .map(|side| SideAttribution { found: side.found.map(Attribution::counts_only), ..side });
+    let attribution = attribution.collect();
+    let cores = suite.cores.into_iter().filter_map(core_counts).collect();
+    let load = suite.load.map(|load| Record { cpu_seconds_per_second: Vec::new(), ..load });
+    SuiteComparison { measures, not_measured, order, attribution, cores, load, ..suite }
+}
+
+/// What a core counted; none where it counted nothing.
+fn core_counts(core: SideCore) -> Option<SideCore> {
+    let counted = core.values.into_iter().filter(|value| value.events.is_some());
+    let values: Vec<CoreValue> = counted.map(|value| CoreValue { median: None, ..value }).collect();
+    (!values.is_empty()).then_some(SideCore { values, ..core })
 }
 
 /// The measure without times; refused when nothing else is in it.
@@ -93,6 +109,8 @@ mod tests {
             pairs: 5,
             environment: environment(emulated),
             tacet_version: None,
+            without_platforms: Vec::new(),
+            not_compared: Vec::new(),
             suites: vec![suite],
             against: None,
         }

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::Failure;
+use crate::machine::running::{self, Running};
 use crate::machine::{host, scratch, tsc};
 
 /// A command that ended well.
@@ -48,7 +49,7 @@ pub fn run(label: &str, command: &[OsString], core: Option<usize>, limit: Durati
         .stdout(stdout.try_clone().map_err(broken)?)
         .stderr(stderr.try_clone().map_err(broken)?);
 
-    let (mut child, start) = spawn(&mut prepared, core).map_err(|error| {
+    let (mut child, start, running) = spawn(&mut prepared, core).map_err(|error| {
         Failure::cannot_start(&program.to_string_lossy(), &error, "check that it is installed and executable")
     })?;
     let ended = host::wait_for_exit(child.id(), limit);
@@ -58,6 +59,7 @@ pub fn run(label: &str, command: &[OsString], core: Option<usize>, limit: Durati
         // Nothing can be done about a child that has just ended by itself.
         let _ = child.kill();
     }
+    drop(running);
     let status = child.wait().map_err(broken)?;
     if !ended.map_err(broken)? {
         let (line, seconds) = (printable(command), limit.as_secs());
@@ -75,10 +77,12 @@ pub fn run(label: &str, command: &[OsString], core: Option<usize>, limit: Durati
 
 /// Starts the child from a thread that is pinned, so that it inherits the pin and this process
 /// keeps its own affinity.
-fn spawn(command: &mut Command, core: Option<usize>) -> io::Result<(Child, Instant)> {
+fn spawn(command: &mut Command, core: Option<usize>) -> io::Result<(Child, Instant, Running)> {
     let start = |command: &mut Command| {
-        let start = Instant::now();
-        Ok((command.spawn()?, start))
+        running::start(|| {
+            let start = Instant::now();
+            Ok((command.spawn()?, start))
+        })
     };
     let Some(core) = core else {
         return start(command);

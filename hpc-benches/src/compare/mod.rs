@@ -16,190 +16,132 @@ pub mod cores;
 mod counts;
 pub mod distribution;
 pub mod launch;
+mod length;
 mod loaded;
 pub mod mpi;
+mod offer;
 pub mod openmp;
+mod placement;
 pub mod plan;
 mod progress;
+mod reading;
 pub mod result;
 mod side;
 mod snapshot;
 pub mod startup;
 pub mod tuned;
+mod turns;
 mod workload;
 
-use std::io;
-use std::time::Instant;
+use std::path::PathBuf;
 
-use self::loaded::LoadedCores;
+use self::offer::Offer;
+use self::placement::{allowed_cores, choose_core, spare_cores};
 pub use self::plan::{Plan, Platform, Suite};
-use self::progress::Progress;
 pub use self::result::Comparison;
-use self::result::{COMPARE_SCHEMA, Run, SuiteComparison, Turn};
+use self::result::{COMPARE_SCHEMA, NotCompared, SuiteComparison};
 pub use self::side::NATIVE;
-use self::side::Side;
 use self::tuned::{Baselines, Tuned};
 use self::workload::Workload;
 use crate::error::Failure;
-use crate::machine::host;
 use crate::machine::record::Recorder;
-use crate::tuning::report::Tuning;
 
-/// Runs every suite of `plan`. All that can be missing is looked for before the first run.
-pub fn run(plan: &Plan) -> Result<Comparison, Failure> {
+/// What a comparison came to.
+pub struct Outcome {
+    /// The results of the suites that ran to their end.
+    pub comparison: Comparison,
+    /// Why another did not.
+    pub failure: Option<Failure>,
+}
+
+/// Runs every suite of `plan`. All that can be missing is looked for before the first run. A suite that fails later
+/// ends itself and not the others, whose results may have taken long.
+pub fn run(plan: &Plan) -> Result<Outcome, Failure> {
     let older = plan.against.as_deref().map(against::Older::read).transpose()?;
     tuned::check(plan.baselines.as_deref())?;
-    let allowed = allowed_cores()?;
-    let core = choose_core(plan.core, &allowed)?;
-    let tacet = side::find_tacet(plan.tacet.as_deref())?;
-    let workloads: Vec<Workload> = plan
-        .suites
-        .iter()
-        .flat_map(Suite::parts)
-        .map(|suite| Workload::prepare(&suite, plan.timeout_seconds))
-        .collect::<Result<_, _>>()?;
-    let baselines = Baselines::prepare(plan.baselines.as_deref())?;
-    let tuned: Vec<Tuned> =
-        workloads.iter().map(|workload| baselines.of(workload, core, &allowed)).collect::<Result<_, _>>()?;
+    let stage = Stage::prepare(plan)?;
+    let (workloads, mut not_compared) = prepare(plan)?;
     for workload in &workloads {
-        workload.load().map_or(Ok(()), |load| load.check(&spare_cores(workload, core)))?;
+        workload.load().map_or(Ok(()), |load| load.check(&spare_cores(workload, stage.core)))?;
     }
-    let recorder = Recorder::start(Some(core));
-    let suites = workloads
+    let baselines = Baselines::prepare(plan.baselines.as_deref())?;
+    let tuned: Vec<Tuned> = workloads
         .iter()
-        .zip(&tuned)
-        .map(|(workload, tuned)| {
-            let sides = side::sides(workload, plan, &tacet, core, tuned.is_side());
-            run_suite(workload, &sides, tuned, plan.pairs, &spare_cores(workload, core))
-        })
+        .map(|workload| baselines.of(workload, stage.core, &stage.allowed))
         .collect::<Result<_, _>>()?;
+    if plan.is_everything {
+        eprintln!("tacet-bench: {}", length::told(&workloads, &stage.offer, &tuned, plan.pairs));
+    }
+    let recorder = Recorder::start(Some(stage.core));
+    let (mut suites, mut failure) = (Vec::new(), None);
+    for (workload, tuned) in workloads.iter().zip(&tuned) {
+        match stage.run(workload, tuned) {
+            Ok(suite) => suites.push(suite),
+            Err(failed) => {
+                not_compared.push(NotCompared { suite: workload.suite().to_owned(), reason: failed.to_string() });
+                failure = failure.or(Some(failed));
+            }
+        }
+    }
+    if let Some(failure) = failure.take_if(|_| suites.is_empty()) {
+        return Err(failure);
+    }
     let comparison = Comparison {
         schema: COMPARE_SCHEMA.to_owned(),
-        core,
+        core: stage.core,
         pairs: plan.pairs,
         environment: recorder.finish(),
-        tacet_version: side::version_of(&tacet),
+        tacet_version: side::version_of(&stage.tacet),
+        without_platforms: stage.offer.without,
+        not_compared,
         suites,
         against: None,
     }
     .counts_only_where_emulated();
     let against = older.map(|older| older.changes(&comparison)).transpose()?;
-    Ok(Comparison { against, ..comparison })
+    Ok(Outcome { comparison: Comparison { against, ..comparison }, failure })
 }
 
-fn run_suite(
-    workload: &Workload,
-    sides: &[Side],
-    tuned: &Tuned,
-    pairs: usize,
-    spare: &[usize],
-) -> Result<SuiteComparison, Failure> {
-    let order = schedule(sides.len(), pairs, tuned.is_side());
-    let mut tunings = Vec::new();
-    let mut load = workload.load().map(|settings| LoadedCores::start(settings, spare)).transpose()?;
-    let progress = Progress::of(workload.suite(), order.len(), bar_cores(spare), workload.expected());
-    let mut runs: Vec<Vec<Run>> = sides.iter().map(|_| Vec::new()).collect();
-    let mut turns = Vec::new();
-    let begin = Instant::now();
-    for (number, &index) in order.iter().enumerate() {
-        let side = &sides[index];
-        turns.push(Turn { side: side.name.clone(), started_seconds: Some(begin.elapsed().as_secs_f64()) });
-        let bar = progress.bar(number, &side.name);
-        let mut measure = || match &mut load {
-            None => workload.run(side),
-            Some(load) => load.beside(&side.name, || workload.run(side)),
-        };
-        let run = if side.is_tuned() { tuned.during(&mut tunings, measure) } else { measure() };
-        drop(bar);
-        runs[index].push(run?);
+/// What all suites of a comparison have in common.
+struct Stage<'p> {
+    plan: &'p Plan,
+    allowed: Vec<usize>,
+    /// The core of the suites that use one.
+    core: usize,
+    tacet: PathBuf,
+    offer: Offer,
+}
+
+impl<'p> Stage<'p> {
+    fn prepare(plan: &'p Plan) -> Result<Self, Failure> {
+        let allowed = allowed_cores()?;
+        let core = choose_core(plan.core, &allowed)?;
+        let tacet = side::find_tacet(plan.tacet.as_deref())?;
+        let offer = Offer::of(plan.platforms.as_deref(), &tacet);
+        Ok(Self { plan, allowed, core, tacet, offer })
     }
-    let sides = sides
-        .iter()
-        .zip(runs)
-        .map(|(side, runs)| result::SideRuns {
-            name: side.name.clone(),
-            commands: side.printable(),
-            pinned_core: side.core,
-            runs,
-        })
-        .collect();
-    let mut suite = assemble::assemble(workload.suite(), sides);
-    suite.order = turns;
-    suite.load = load.map(LoadedCores::record);
-    suite.tuning = Tuning::merge(tunings);
-    suite.without_tuned = tuned.why_not();
-    Ok(suite)
+
+    fn run(&self, workload: &Workload, tuned: &Tuned) -> Result<SuiteComparison, Failure> {
+        let wrapper = |platform| side::wrapper(workload, self.plan, &self.tacet, self.core, platform);
+        let (platforms, without) = self.offer.tried(wrapper);
+        let sides = side::sides(workload, self.plan, &self.tacet, self.core, tuned.is_side(), &platforms);
+        let suite = turns::run(workload, &sides, tuned, self.plan.pairs, &spare_cores(workload, self.core))?;
+        Ok(SuiteComparison { without_platforms: without, ..suite })
+    }
 }
 
-/// Indices of sides in the order in which they run. Side 0 is native and also runs last; so does side 1 where
-/// that is the tuned one.
-fn schedule(sides: usize, pairs: usize, is_tuned: bool) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..pairs).flat_map(|_| 0..sides).collect();
-    order.extend(0..=usize::from(is_tuned));
-    order
-}
-
-fn allowed_cores() -> Result<Vec<usize>, Failure> {
-    host::allowed_cores().map_err(|error| {
-        Failure::new(format!("cannot read this process's affinity mask: {error}; start it outside any sandbox"))
-    })
-}
-
-fn choose_core(asked: Option<usize>, allowed: &[usize]) -> Result<usize, Failure> {
-    match asked {
-        None => allowed
-            .last()
-            .copied()
-            .ok_or_else(|| Failure::new("this process may run on no core; start it without an affinity mask")),
-        Some(core) if allowed.contains(&core) => Ok(core),
-        Some(core) => {
-            let list: Vec<String> = allowed.iter().map(usize::to_string).collect();
-            Err(Failure::new(format!(
-                "core {core} is not among the cores this process may use; choose one of {}",
-                list.join(", ")
-            )))
+/// The workloads of all suites. Where none was named, those that this node has no means for are left out.
+fn prepare(plan: &Plan) -> Result<(Vec<Workload>, Vec<NotCompared>), Failure> {
+    let (mut workloads, mut without) = (Vec::new(), Vec::new());
+    for suite in plan.suites.iter().flat_map(Suite::parts) {
+        match Workload::prepare(&suite, plan.timeout_seconds) {
+            Ok(workload) => workloads.push(workload),
+            // Wrong usage is wrong for all suites.
+            Err(failure) if plan.is_everything && failure.status() != 2 => {
+                without.push(NotCompared { suite: suite.name().to_owned(), reason: failure.to_string() });
+            }
+            Err(failure) => return Err(failure),
         }
     }
-}
-
-/// Cores that `workload` leaves alone: of those that this process may use, or, where it measures all of them, of
-/// those that Linux runs.
-fn spare_cores(workload: &Workload, core: usize) -> Vec<usize> {
-    let measured = if workload.runs_on_one_core() { vec![core] } else { workload.all_cores().to_vec() };
-    let without = |cores: io::Result<Vec<usize>>| -> Vec<usize> {
-        cores.unwrap_or_default().into_iter().filter(|core| !measured.contains(core)).collect()
-    };
-    let allowed = match measured.as_slice() {
-        // Nobody says which cores an MPI launcher or a program with threads uses.
-        [] => return Vec::new(),
-        _ => without(host::allowed_cores()),
-    };
-    if allowed.is_empty() { without(host::online_cores()) } else { allowed }
-}
-
-/// The cores of `spare` that this process may use itself.
-fn bar_cores(spare: &[usize]) -> Vec<usize> {
-    let allowed = host::allowed_cores().unwrap_or_default();
-    spare.iter().copied().filter(|core| allowed.contains(core)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sides_take_turns_and_native_closes() {
-        assert_eq!(schedule(2, 3, false), [0, 1, 0, 1, 0, 1, 0]);
-        assert_eq!(schedule(3, 2, false), [0, 1, 2, 0, 1, 2, 0]);
-        assert_eq!(schedule(3, 2, true), [0, 1, 2, 0, 1, 2, 0, 1]);
-    }
-
-    #[test]
-    fn the_last_allowed_core_is_the_default() {
-        assert_eq!(choose_core(None, &[0, 2, 5]).unwrap(), 5);
-        assert_eq!(choose_core(Some(2), &[0, 2, 5]).unwrap(), 2);
-        let failure = choose_core(Some(1), &[0, 2, 5]).unwrap_err();
-        assert!(failure.to_string().ends_with("choose one of 0, 2, 5"));
-        assert!(choose_core(None, &[]).is_err());
-    }
+    Ok((workloads, without))
 }

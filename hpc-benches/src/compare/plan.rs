@@ -45,6 +45,9 @@ pub enum Platform {
 pub struct Plan {
     /// Suites, in order.
     pub suites: Vec<Suite>,
+    /// Whether these are all that there are, since none was named: those that the node has no means for are left
+    /// out then.
+    pub is_everything: bool,
     /// Pairs of runs per suite.
     pub pairs: usize,
     /// Core to measure; by default the last one allowed.
@@ -53,8 +56,8 @@ pub struct Plan {
     pub tacet: Option<PathBuf>,
     /// Further options for `tacet run`.
     pub tacet_arguments: Vec<String>,
-    /// Platforms to set against native.
-    pub platforms: Vec<Platform>,
+    /// Platforms to set against native; by default all that the node offers.
+    pub platforms: Option<Vec<Platform>>,
     /// What to make of Linux; by default tuned as well where that can be.
     pub baselines: Option<Vec<Baseline>>,
     /// Where to write JSON.

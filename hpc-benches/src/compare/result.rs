@@ -56,6 +56,12 @@ pub struct Comparison {
     /// What `tacet --version` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tacet_version: Option<String>,
+    /// Platforms that the node does not offer, where none was named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without_platforms: Vec<WithoutPlatform>,
+    /// Suites that there are no results of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_compared: Vec<NotCompared>,
     /// One entry per suite, in the order asked for.
     pub suites: Vec<SuiteComparison>,
     /// What changed since an older comparison, where one was named.
@@ -84,6 +90,9 @@ pub struct SuiteComparison {
     /// Why there is no such side, if nobody asked to leave it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub without_tuned: Option<String>,
+    /// Platforms that the node offers, but not to this suite.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without_platforms: Vec<WithoutPlatform>,
     /// Who had the core while detours were watched, all runs of a side together.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attribution: Vec<SideAttribution>,
@@ -93,6 +102,24 @@ pub struct SuiteComparison {
     /// What the other cores did meanwhile, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<load::Record>,
+}
+
+/// A platform that is no side although nobody left it out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WithoutPlatform {
+    /// Its name.
+    pub platform: String,
+    /// Why it is none.
+    pub why: String,
+}
+
+/// A suite without results.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotCompared {
+    /// Its name.
+    pub suite: String,
+    /// Why there are none.
+    pub reason: String,
 }
 
 /// Who disturbed a side.

@@ -52,8 +52,15 @@ impl Side {
     }
 }
 
-/// Native first, also tuned where `is_tuned`, then one side per platform of `plan`.
-pub fn sides(workload: &Workload, plan: &Plan, tacet: &Path, core: usize, is_tuned: bool) -> Vec<Side> {
+/// Native first, also tuned where `is_tuned`, then one side per platform.
+pub fn sides(
+    workload: &Workload,
+    plan: &Plan,
+    tacet: &Path,
+    core: usize,
+    is_tuned: bool,
+    platforms: &[Platform],
+) -> Vec<Side> {
     let one_core = workload.runs_on_one_core();
     let side = |name: &str, wrapper: &[OsString], rank_wrapper: &[OsString], pin| Side {
         name: name.to_owned(),
@@ -65,17 +72,26 @@ pub fn sides(workload: &Workload, plan: &Plan, tacet: &Path, core: usize, is_tun
     if is_tuned {
         sides.push(side(TUNED, &[], &[], one_core.then_some(core)));
     }
-    for platform in &plan.platforms {
-        let name = platform.name();
-        let cell_cores = if one_core { vec![core] } else { workload.all_cores().to_vec() };
-        let mut further: Vec<OsString> = plan.tacet_arguments.iter().map(OsString::from).collect();
-        further.extend(workload.reads_cell_counters().then(|| cell_stats::option(&plan.tacet_arguments)).flatten());
-        let wrapper = cell(tacet, name, &cell_cores, &further);
+    for &platform in platforms {
+        let wrapper = wrapper(workload, plan, tacet, core, platform);
         // Ranks get their cores from the launcher.
-        let rank_wrapper = cell(tacet, name, &[], &further);
-        sides.push(side(name, &wrapper, &rank_wrapper, None));
+        let rank_wrapper = cell(tacet, platform.name(), &[], &further(workload, plan));
+        sides.push(side(platform.name(), &wrapper, &rank_wrapper, None));
     }
     sides
+}
+
+/// What goes before a program of `workload` to run it in a cell on `platform`.
+pub fn wrapper(workload: &Workload, plan: &Plan, tacet: &Path, core: usize, platform: Platform) -> Vec<OsString> {
+    let cores = if workload.runs_on_one_core() { vec![core] } else { workload.all_cores().to_vec() };
+    cell(tacet, platform.name(), &cores, &further(workload, plan))
+}
+
+/// The options of `tacet run` beside platform and cores.
+fn further(workload: &Workload, plan: &Plan) -> Vec<OsString> {
+    let mut further: Vec<OsString> = plan.tacet_arguments.iter().map(OsString::from).collect();
+    further.extend(workload.reads_cell_counters().then(|| cell_stats::option(&plan.tacet_arguments)).flatten());
+    further
 }
 
 /// `tacet run … --`. A single core is written as the range `C-C`: a lone number would be a

@@ -1,18 +1,18 @@
-//! What the sides run, and how a run is read.
+//! What the sides run.
 
-use std::env;
 use std::ffi::OsString;
 use std::time::Duration;
 
 use super::agreement::Agreement;
 use super::compiled::{self, Program};
+use super::placement::allowed_cores;
+use super::reading::{self, Reading};
 use super::result::Run;
 use super::side::Side;
 use super::startup::Startup;
-use super::{Suite, allowed_cores, cell_stats, launch};
+use super::{Suite, cell_stats, launch};
 use crate::error::Failure;
 use crate::load;
-use crate::report::{RUN_SCHEMA, RunReport};
 use crate::suites::noise;
 
 /// The programs that make up one run, the same on all sides of a suite.
@@ -38,15 +38,6 @@ pub struct Workload {
     agreement: Agreement,
     /// The suite whose programs each have a way of their own to run.
     startup: Option<Startup>,
-}
-
-/// Where the numbers of a run come from.
-#[derive(Clone, Copy)]
-enum Reading {
-    /// A [`RunReport`] on standard output.
-    Report,
-    /// `measure` lines on standard output.
-    Lines,
 }
 
 impl Workload {
@@ -78,24 +69,25 @@ impl Workload {
                     load: load.clone(),
                     expected: Some(length),
                     limit: Duration::from_secs(timeout_seconds) + length,
-                    ..workload(vec![own("noise", settings.to_arguments())?], Reading::Report)
+                    ..workload(vec![reading::own("noise", settings.to_arguments())?], Reading::Report)
                 }
             }
             Suite::Calls(settings) => {
                 settings.check()?;
                 let processes = settings.processes().into_iter();
-                let programs = processes.map(|arguments| own("calls", arguments)).collect::<Result<_, _>>()?;
+                let programs = processes.map(|arguments| reading::own("calls", arguments)).collect::<Result<_, _>>()?;
                 Self { rehearsals: settings.rehearsals(), ..workload(programs, Reading::Report) }
             }
             Suite::CallsAcross(settings) => {
                 settings.check()?;
-                let programs = settings.across().map(|arguments| own("calls", arguments)).transpose()?;
+                let programs = settings.across().map(|arguments| reading::own("calls", arguments)).transpose()?;
                 Self { one_core: false, ..workload(programs.into_iter().collect(), Reading::Report) }
             }
             Suite::Memory(settings) => {
                 settings.check()?;
                 let processes = settings.processes().into_iter();
-                let programs = processes.map(|arguments| own("memory", arguments)).collect::<Result<_, _>>()?;
+                let programs =
+                    processes.map(|arguments| reading::own("memory", arguments)).collect::<Result<_, _>>()?;
                 Self { rehearsals: settings.rehearsals(), ..workload(programs, Reading::Report) }
             }
             Suite::Startup(settings, launcher) => {
@@ -160,6 +152,20 @@ impl Workload {
         self.expected
     }
 
+    /// How long a run about takes: what is known of it, or what it took on a node of two cores.
+    pub fn usual_length(&self) -> Duration {
+        const OVERHEAD: Duration = Duration::from_millis(300);
+        let seconds = match self.suite {
+            "calls" => 12,
+            "calls-across" => 2,
+            "memory" => 10,
+            "startup" => 2,
+            "mpi" => 3,
+            _ => 8,
+        };
+        self.expected.map_or(Duration::from_secs(seconds), |expected| expected + OVERHEAD)
+    }
+
     /// Whether the counters of a cell belong to the results.
     pub fn reads_cell_counters(&self) -> bool {
         self.expected.is_some()
@@ -190,7 +196,7 @@ impl Workload {
             .map_err(|failure| self.with_way_to_repeat(failure, index))?;
         match self.reading {
             Reading::Report => {
-                let mut run = read_report(&side.name, &finished.stdout)?;
+                let mut run = reading::report(&side.name, &finished.stdout)?;
                 if let Some(found) = &mut run.attribution {
                     cell_stats::add(found, &cell_stats::entries(&finished.stderr));
                 }
@@ -215,44 +221,5 @@ impl Workload {
             ),
             _ => failure,
         }
-    }
-}
-
-fn own(suite: &str, arguments: Vec<String>) -> Result<Vec<OsString>, Failure> {
-    let program = env::current_exe()
-        .map_err(|error| Failure::new(format!("cannot find this program's own file: {error}; mount /proc")))?;
-    let mut words = vec![program.into_os_string(), suite.into()];
-    words.extend(arguments.into_iter().map(OsString::from));
-    words.push("--json=-".into());
-    Ok(words)
-}
-
-fn read_report(side: &str, stdout: &str) -> Result<Run, Failure> {
-    let unreadable = |why: String| {
-        Failure::new(format!(
-            "side {side} printed no measurements: {why}; use one version of tacet-bench and a tacet that leaves standard output alone"
-        ))
-    };
-    let report: RunReport = serde_json::from_str(stdout).map_err(|error| unreadable(error.to_string()))?;
-    if report.schema != RUN_SCHEMA {
-        return Err(unreadable(format!("its layout is {}", report.schema)));
-    }
-    Ok(Run {
-        core: report.core,
-        attribution: report.attribution,
-        cores: report.cores,
-        not_measured: report.not_measured,
-        ..Run::of(report.measures)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_report_is_refused_in_one_line() {
-        let failure = read_report("process", "hello\n").err().unwrap();
-        assert!(failure.to_string().starts_with("side process printed no measurements"));
     }
 }

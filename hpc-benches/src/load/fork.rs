@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crate::machine::calls::{Anonymous, Pages};
+use crate::machine::memory::{Anonymous, Pages};
 use crate::machine::process::{self, Forked};
 
 const AT_ONCE: usize = 8;

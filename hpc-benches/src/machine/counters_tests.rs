@@ -1,7 +1,7 @@
 //! Counters of synthetic files, and of this machine.
 
 use super::*;
-use crate::machine::host;
+use crate::machine::{host, memory};
 
 const INTERRUPTS: &str = "           CPU0       CPU2       \n \
     24:          1          7  IO-APIC   5-edge      ACPI:Ged\n \
@@ -65,7 +65,7 @@ fn this_thread_is_counted_on_its_core() {
         let watched = Watched::new(core);
         let before = watched.read_before();
         const PAGES: usize = 100;
-        calls::Anonymous::map(PAGES * 4096, calls::Pages::Small).unwrap().touch();
+        memory::Anonymous::map(PAGES * 4096, memory::Pages::Small).unwrap().touch();
         let after = watched.read_after();
         let faults = after.tasks.unwrap()[0].faults - before.tasks.unwrap()[0].faults;
         assert!(faults >= PAGES as u64, "{faults}");

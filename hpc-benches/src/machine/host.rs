@@ -67,6 +67,19 @@ pub fn wait_for_exit(process: u32, limit: Duration) -> io::Result<bool> {
     wait_until_readable(&open_process(process)?, limit)
 }
 
+/// Ends the child `process`, which must not have been reaped yet: asks it to, and kills it when it has not ended within
+/// `patience`.
+pub fn end(process: u32, patience: Duration) {
+    let Ok(id) = libc::pid_t::try_from(process) else { return };
+    for (signal, limit) in [(libc::SIGTERM, patience), (libc::SIGKILL, patience)] {
+        // SAFETY: takes two numbers, touches no memory. The number is still the child's, since nobody has reaped it.
+        unsafe { libc::kill(id, signal) };
+        if wait_for_exit(process, limit).unwrap_or(true) {
+            return;
+        }
+    }
+}
+
 /// Waits until something can be read from `file`, or until its other end is closed, at most for `limit`; tells
 /// whether it can.
 pub fn wait_until_readable(file: &impl AsRawFd, limit: Duration) -> io::Result<bool> {
@@ -168,6 +181,17 @@ mod tests {
         assert!(!wait_for_exit(slow.id(), Duration::from_millis(1)).unwrap());
         slow.kill().unwrap();
         slow.wait().unwrap();
+    }
+
+    #[test]
+    fn a_child_that_does_not_end_when_asked_is_killed() {
+        let script = "trap '' TERM; echo ready; while :; do sleep 1; done";
+        let mut stubborn =
+            Command::new("sh").args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let ready = stubborn.stdout.take().unwrap();
+        assert!(wait_until_readable(&ready, Duration::from_secs(60)).unwrap());
+        end(stubborn.id(), Duration::from_millis(50));
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&stubborn.wait().unwrap()), Some(libc::SIGKILL));
     }
 
     #[test]

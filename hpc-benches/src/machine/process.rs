@@ -4,7 +4,7 @@
 
 use std::io;
 
-use super::calls::Anonymous;
+use super::memory::Anonymous;
 
 /// Lets Linux kill this process when `parent` (more exactly: the thread of it that started this process) ends.
 /// Fails when `parent` is not the parent any more.
@@ -66,7 +66,7 @@ impl Forked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::calls::Pages;
+    use crate::machine::memory::Pages;
 
     #[test]
     fn a_child_writes_to_its_own_copy() {

@@ -83,6 +83,12 @@ impl Recorder {
     }
 }
 
+/// CPU model of `/proc/cpuinfo`.
+pub fn cpu_model() -> Option<String> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").ok()?;
+    field(&cpuinfo, "model name").map(str::to_owned)
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_false(value: &bool) -> bool {
     !value

@@ -1,14 +1,14 @@
 //! Who disturbed a core, as a table: of one run, or of the sides of a comparison.
 
+use std::cmp::Ordering;
+
 use comfy_table::Table;
 
 use super::format;
 use super::table::{hide_unless, new_table};
 use super::text::dash;
-use crate::attribution::{Attribution, Cause, Kind, Source, UNEXPLAINED};
-use crate::compare::cores::SideCore;
-use crate::load::Record;
-use crate::report::{CoreReport, Measure, NotMeasured, Unit};
+use crate::attribution::{Attribution, Cause, Kind, Source, UNEXPLAINED, sum};
+use crate::report::{NotMeasured, Unit};
 
 /// Sources of one kind beyond this many, the rarer ones, are told as one line.
 const MOST_NAMED: usize = 5;
@@ -16,11 +16,22 @@ const MOST_NAMED: usize = 5;
 /// Causes of detours beyond this many, those that took least time, are told as one line.
 const MOST_CAUSES: usize = 12;
 
-pub(super) const EXPLANATION: &str = "\
+const RATES: &str = "\
 Counted on the measured core while detours were watched, per second. A detour begins with an interrupt or
 a page fault; softirqs and other tasks come in by one. What detours are more than those have no cause
 that Linux sees.
 ";
+
+const COUNTS: &str = "\
+Counted on the measured core while detours were watched, in all runs together. A detour begins with an interrupt or
+a page fault; softirqs and other tasks come in by one. What detours are more than those have no cause
+that Linux sees.
+";
+
+/// What the table says.
+pub(super) fn explanation<'a>(mut found: impl Iterator<Item = &'a Attribution>) -> &'static str {
+    if found.any(|found| found.seconds.is_some()) { RATES } else { COUNTS }
+}
 
 /// The heading, a table with a column per side, and what could not be read. Empty without any attribution.
 pub fn text(sides: &[(&str, Option<&Attribution>)]) -> String {
@@ -32,7 +43,8 @@ pub fn text(sides: &[(&str, Option<&Attribution>)]) -> String {
         .flat_map(|(side, attribution)| attribution.iter().flat_map(move |found| unread(side, &found.unread)))
         .collect();
     let causes = causes(sides);
-    format!("\nwho disturbed the core\n{EXPLANATION}{unread}\n{}\n{causes}", table(sides).trim_fmt())
+    let explanation = explanation(sides.iter().filter_map(|(_, found)| *found));
+    format!("\nwho disturbed the core\n{explanation}{unread}\n{}\n{causes}", table(sides).trim_fmt())
 }
 
 /// What each detour was, as far as the kernel's trace was taken. Empty where it was not.
@@ -41,15 +53,16 @@ fn causes(sides: &[(&str, Option<&Attribution>)]) -> String {
     if found().all(|(_, side)| side.causes.is_empty()) {
         return String::new();
     }
-    let mut table = new_table(&["side", "cause", "per second", "time", "mean"], 2);
+    let rates = if has_times(sides) { "per second" } else { "detours" };
+    let mut table = new_table(&["side", "cause", rates, "time", "mean"], 2);
     for (side, found) in found() {
         let mut causes: Vec<&Cause> = found.causes.iter().collect();
         // Most time first; what nothing explains is always told, after those that are named.
-        causes.sort_by(|a, b| b.nanoseconds.total_cmp(&a.nanoseconds));
+        causes.sort_by(|a, b| b.nanoseconds.partial_cmp(&a.nanoseconds).unwrap_or(Ordering::Equal));
         let unexplained = causes.iter().position(|cause| cause.name.is_none()).map(|place| causes.remove(place));
         let rarer = causes.split_off(MOST_CAUSES.min(causes.len()));
         let (detours, nanoseconds) =
-            rarer.iter().fold((0, 0.0), |(count, time), cause| (count + cause.detours, time + cause.nanoseconds));
+            rarer.iter().fold((0, None), |(count, time), cause| (count + cause.detours, sum(time, cause.nanoseconds)));
         let name = |cause: &Cause| cause.name.clone().unwrap_or_else(|| UNEXPLAINED.to_owned());
         let row = |cause: &Cause| (name(cause), cause.detours, cause.nanoseconds);
         let mut rows: Vec<_> = causes.into_iter().map(row).collect();
@@ -59,12 +72,17 @@ fn causes(sides: &[(&str, Option<&Attribution>)]) -> String {
         rows.extend(unexplained.map(row));
         for (number, (name, detours, nanoseconds)) in rows.into_iter().enumerate() {
             let side = if number == 0 { side.to_owned() } else { String::new() };
-            let mean = format::value(nanoseconds / detours.max(1) as f64, Unit::Nanoseconds);
-            table.add_row([side, name, rate(found, Some(detours as f64)), share(found, Some(nanoseconds)), mean]);
+            let mean = |time: f64| format::value(time / detours.max(1) as f64, Unit::Nanoseconds);
+            let time = nanoseconds.map_or_else(dash, |time| share(found, Some(time)));
+            table.add_row([side, name, rate(found, Some(detours)), time, nanoseconds.map_or_else(dash, mean)]);
         }
     }
     hide_unless(sides.len() > 1, &mut table, "side");
     format!("\nwhat each detour was, by the kernel's trace events within it\n\n{}\n", table.trim_fmt())
+}
+
+fn has_times(sides: &[(&str, Option<&Attribution>)]) -> bool {
+    sides.iter().any(|(_, found)| found.is_some_and(|found| found.seconds.is_some()))
 }
 
 fn unread(side: &str, missing: &[NotMeasured]) -> Vec<String> {
@@ -81,9 +99,11 @@ fn unread(side: &str, missing: &[NotMeasured]) -> Vec<String> {
 }
 
 pub(super) fn table(sides: &[(&str, Option<&Attribution>)]) -> Table {
+    let unit = if has_times(sides) { " /s" } else { "" };
+    let rates: Vec<String> = sides.iter().map(|(side, _)| format!("{side}{unit}")).collect();
     let header = match sides {
-        [("", _)] => vec!["source", "which", "per second", "time"],
-        _ => ["source", "which"].into_iter().chain(sides.iter().flat_map(|(side, _)| [*side, "time"])).collect(),
+        [("", _)] => vec!["source", "which", if has_times(sides) { "per second" } else { "events" }, "time"],
+        _ => ["source", "which"].into_iter().chain(rates.iter().flat_map(|side| [side.as_str(), "time"])).collect(),
     };
     let mut table = new_table(&header, 2);
     let found: Vec<Option<&Attribution>> = sides.iter().map(|(_, attribution)| *attribution).collect();
@@ -91,27 +111,27 @@ pub(super) fn table(sides: &[(&str, Option<&Attribution>)]) -> Table {
         let cells = found.iter().flat_map(|side| side.map_or_else(|| [dash(), String::new()], cells));
         [kind.to_owned(), which.to_owned()].into_iter().chain(cells).collect::<Vec<_>>()
     };
-    table.add_row(row("detours", "", &|side| {
-        [rate(side, Some(side.detours as f64)), share(side, Some(side.detour_ns))]
-    }));
+    table.add_row(row("detours", "", &|side| [rate(side, Some(side.detours)), share(side, side.detour_ns)]));
     for line in lines(&found) {
         table.add_row(row(line.kind.name(), &line.label(), &|side| line.cells(side)));
     }
-    table.add_row(row(UNEXPLAINED, "at least", &|side| {
-        [rate(side, side.unexplained.map(|count| count as f64)), String::new()]
-    }));
+    table.add_row(row(UNEXPLAINED, "at least", &|side| [rate(side, side.unexplained), String::new()]));
     table
 }
 
-/// Events per second; a dash where they are not known.
-fn rate(side: &Attribution, events: Option<f64>) -> String {
-    events.map_or_else(dash, |events| format::digits(events / side.seconds.max(f64::MIN_POSITIVE)))
+/// Events per second, or all where there are no times; a dash where they are not known.
+pub(super) fn rate(side: &Attribution, events: Option<u64>) -> String {
+    match (events, side.seconds) {
+        (None, _) => dash(),
+        (Some(events), Some(seconds)) => format::digits(events as f64 / seconds.max(f64::MIN_POSITIVE)),
+        (Some(events), None) => format!("{events} in all"),
+    }
 }
 
 /// A time as a share of the time watched; nothing where it is not known.
 fn share(side: &Attribution, nanoseconds: Option<f64>) -> String {
-    let percent = |nanoseconds| nanoseconds / (side.seconds * 1e9).max(f64::MIN_POSITIVE) * 100.0;
-    nanoseconds.map_or_else(String::new, |time| format::value(percent(time), Unit::Percent))
+    let percent = |(nanoseconds, seconds): (f64, f64)| nanoseconds / (seconds * 1e9).max(f64::MIN_POSITIVE) * 100.0;
+    nanoseconds.zip(side.seconds).map_or_else(String::new, |time| format::value(percent(time), Unit::Percent))
 }
 
 /// One source, or the rarer ones of a kind together.
@@ -141,7 +161,7 @@ impl Line {
             // Not counted while detours were watched but over the whole life of the cells.
             Kind::Cell if sources().next().is_none() => dash(),
             Kind::Cell => format!("{events} in all"),
-            _ => rate(side, Some(events as f64)),
+            _ => rate(side, Some(events)),
         };
         [events, share(side, nanoseconds)]
     }
@@ -168,63 +188,6 @@ fn lines(sides: &[Option<&Attribution>]) -> Vec<Line> {
             lines
         })
         .collect()
-}
-
-/// Cores that were measured at once, each in its row. Empty when there was one.
-pub fn cores(cores: &[CoreReport]) -> String {
-    let Some(first) = cores.first() else {
-        return String::new();
-    };
-    let names: Vec<&str> = first.measures.iter().map(|measure| measure.name.as_str()).collect();
-    let mut header = vec!["core"];
-    header.extend(&names);
-    header.push(UNEXPLAINED);
-    let mut table = new_table(&header, 0);
-    for core in cores {
-        let mut row = vec![core.core.to_string()];
-        row.extend(core.measures.iter().map(compared));
-        row.push(rate(&core.attribution, core.attribution.unexplained.map(|count| count as f64)) + " /s");
-        table.add_row(row);
-    }
-    format!("\neach core by itself: medians, and detours per second\n\n{}\n", table.trim_fmt())
-}
-
-/// The same of a comparison: the sides of a core one below the other.
-pub fn side_cores(cores: &[SideCore]) -> String {
-    let Some(first) = cores.first() else {
-        return String::new();
-    };
-    let mut header = vec!["core", "side"];
-    header.extend(first.values.iter().map(|value| value.name.as_str()));
-    let mut table = new_table(&header, 2);
-    for core in cores {
-        let mut row = vec![core.core.to_string(), core.side.clone()];
-        row.extend(core.values.iter().map(|value| match (value.median, value.unit) {
-            (None, _) => dash(),
-            (Some(median), Some(unit)) => format::value(median, unit),
-            (Some(rate), None) => format!("{} /s", format::digits(rate)),
-        }));
-        table.add_row(row);
-    }
-    format!("\neach core by itself: median of the runs\n\n{}\n", table.trim_fmt())
-}
-
-/// What the other cores did meanwhile.
-pub fn load(load: &Record) -> String {
-    let kinds: Vec<&str> = load.kinds.iter().map(|kind| kind.name()).collect();
-    let cores: Vec<String> = load.cores.iter().map(usize::to_string).collect();
-    let used: Vec<String> =
-        load.cpu_seconds_per_second.iter().map(|(side, used)| format!("{used:.2} beside {side}")).collect();
-    let used = if used.is_empty() { dash() } else { used.join(", ") };
-    format!("load: {} on cores {}; cores' worth of time that it got: {used}\n", kinds.join(", "), cores.join(", "))
-}
-
-fn compared(measure: &Measure) -> String {
-    match (measure.detours_per_second, measure.compared_value()) {
-        (Some(rate), _) => format!("{} /s", format::digits(rate)),
-        (None, Some(value)) => format::value(value, measure.unit),
-        (None, None) => dash(),
-    }
 }
 
 #[cfg(test)]

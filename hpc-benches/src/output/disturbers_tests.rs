@@ -1,6 +1,8 @@
 //! Tables of synthetic attributions.
 
 use super::*;
+use crate::output::several_cores::cores;
+use crate::report::{CoreReport, Measure, Statistic};
 
 fn source(kind: Kind, name: &str, events: u64) -> Source {
     Source { kind, name: name.to_owned(), events: Some(events), nanoseconds: None }
@@ -13,7 +15,7 @@ fn attribution(detours: u64, mut sources: Vec<Source>) -> Attribution {
         events: None,
         nanoseconds: Some(1e7),
     });
-    Attribution { seconds: 2.0, detours, detour_ns: 2e7, sources, ..Attribution::default() }.explain()
+    Attribution { seconds: Some(2.0), detours, detour_ns: Some(2e7), sources, ..Attribution::default() }.explain()
 }
 
 /// The words of the line that begins with these.
@@ -68,14 +70,40 @@ fn a_cells_counters_are_told_in_all_and_idle_ones_together() {
 #[test]
 fn causes_are_told_with_the_most_time_first() {
     let mut found = attribution(3, Vec::new());
-    let cause =
-        |name: Option<&str>, detours, nanoseconds| Cause { name: name.map(str::to_owned), detours, nanoseconds };
+    let cause = |name: Option<&str>, detours, nanoseconds| Cause {
+        name: name.map(str::to_owned),
+        detours,
+        nanoseconds: Some(nanoseconds),
+    };
     found.causes = vec![cause(None, 1, 1000.0), cause(Some("task kworker"), 2, 4e6)];
     found.causes.extend((0..12).map(|number| cause(Some(&format!("rare {number}")), 1, 10.0)));
     let text = text(&[("", Some(&found))]);
     assert_eq!(row(&text, "task kworker"), "task kworker 1.000 0.2000 % 2.000 ms");
     assert_eq!(row(&text, "hardware or hypervisor 0"), "hardware or hypervisor 0.5000 0.0000 % 1.000 µs");
     assert_eq!(row(&text, "1 others"), "1 others 0.5000 0.0000 % 10.00 ns");
+}
+
+#[test]
+fn without_times_there_are_counts() {
+    let mut found = attribution(600, vec![source(Kind::Interrupt, "LOC timer", 500)]);
+    found.causes = vec![Cause { name: Some("irq timer".to_owned()), detours: 7, nanoseconds: Some(3e6) }];
+    let counts = found.counts_only();
+    let text = text(&[("", Some(&counts))]);
+    assert_eq!(row(&text, "source"), "source which events time");
+    assert_eq!(row(&text, "detours"), "detours 600 in all");
+    assert_eq!(row(&text, "interrupt"), "interrupt LOC timer 500 in all");
+    assert_eq!(row(&text, "irq timer"), "irq timer 7 in all - -");
+    assert!(!text.contains('%') && !text.contains("per second"), "{text}");
+    let core = CoreReport {
+        core: 1,
+        measures: vec![Measure {
+            events: Some(4),
+            compared: Statistic::DetoursPerSecond,
+            ..Measure::time("x", vec![])
+        }],
+        attribution: counts,
+    };
+    assert_eq!(row(&cores(&[core]), "1"), "1 4 100 in all");
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod destination;
 mod disturbers;
 pub mod format;
 mod html;
+mod several_cores;
 #[cfg(test)]
 mod specimen;
 mod table;

@@ -58,6 +58,8 @@ pub fn comparison(native: Vec<Run>, cell: Vec<Run>) -> Comparison {
         pairs,
         environment: environment(),
         tacet_version: Some("tacet 0.1.0".to_owned()),
+        without_platforms: Vec::new(),
+        not_compared: Vec::new(),
         suites: vec![SuiteComparison { order, ..suite }],
         against: None,
     }

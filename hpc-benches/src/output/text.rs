@@ -3,9 +3,9 @@
 use comfy_table::Table;
 
 use super::table::{CYCLES, DETOURS_PER_SECOND, NOT_MEASURED, P99_9, hide_unless, new_table, suite_table};
-use super::{disturbers, format, text_against, text_counts, tuning};
+use super::{disturbers, format, several_cores, text_against, text_counts, tuning};
 use crate::compare::Comparison;
-use crate::compare::result::{MeasureComparison, SideValues, SuiteComparison};
+use crate::compare::result::{MeasureComparison, SideValues, SuiteComparison, WithoutPlatform};
 use crate::machine::record::Environment;
 use crate::report::{Measure, RunReport};
 use crate::stats::summary::Summary;
@@ -64,7 +64,7 @@ impl RunReport {
             all => all.iter().map(|core| core.core.to_string()).collect::<Vec<_>>().join(", "),
         };
         let machine = machine(&self.environment);
-        let cores = disturbers::cores(&self.cores);
+        let cores = several_cores::cores(&self.cores);
         let disturbers = disturbers::text(&[("", self.attribution.as_ref())]);
         format!("{machine}core:    {core}\n{reasons}\n{}\n{cores}{disturbers}", table.trim_fmt())
     }
@@ -92,8 +92,14 @@ impl Comparison {
         let how_to_read = if self.environment.emulated { text_counts::HOW_TO_READ } else { HOW_TO_READ };
         let changes = self.against.as_ref().map_or_else(String::new, text_against::changes);
         let tacet = self.tacet_version.clone().unwrap_or_else(unknown);
+        let without = without(&self.without_platforms);
+        let missing: String = self
+            .not_compared
+            .iter()
+            .map(|missing| format!("not compared: suite {}: {}\n", missing.suite, missing.reason))
+            .collect();
         format!(
-            "{machine}tacet:   {tacet}\ncore:    {core}; {}, taken in turn\n{changes}\n{how_to_read}{suites}",
+            "{machine}tacet:   {tacet}\ncore:    {core}; {}, taken in turn\n{without}{missing}{changes}\n{how_to_read}{suites}",
             format::count(pairs, "pair"),
         )
     }
@@ -105,9 +111,10 @@ fn suite_text(suite: &SuiteComparison, table: Table) -> String {
         notes += &format!("{}: {}\n", side.side, side.command.join(" "));
     }
     if let Some(load) = &suite.load {
-        notes += &disturbers::load(load);
+        notes += &several_cores::load(load);
     }
     notes += &tuning::lines(suite);
+    notes += &without(&suite.without_platforms);
     for warning in &suite.warnings {
         notes += &format!("warning: {warning}\n");
     }
@@ -117,10 +124,15 @@ fn suite_text(suite: &SuiteComparison, table: Table) -> String {
     for missing in &suite.not_measured {
         notes += &format!("not measured: {} on any side: {}\n", missing.name, missing.reason);
     }
-    let cores = disturbers::side_cores(&suite.cores);
+    let cores = several_cores::side_cores(&suite.cores);
     let sides: Vec<_> = suite.attribution.iter().map(|side| (side.side.as_str(), side.found.as_ref())).collect();
     let disturbers = disturbers::text(&sides);
     format!("\n{}\n{notes}\n{}\n{cores}{disturbers}", suite.suite, table.trim_fmt())
+}
+
+/// A line per platform that is no side.
+fn without(platforms: &[WithoutPlatform]) -> String {
+    platforms.iter().map(|without| format!("without side {}: {}\n", without.platform, without.why)).collect()
 }
 
 fn missing_notes(measure: &MeasureComparison) -> String {

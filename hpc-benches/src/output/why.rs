@@ -3,7 +3,7 @@
 use super::format;
 use super::text::{Text, machine};
 use crate::why::disturbance::{Disturbance, Source};
-use crate::why::report::Report;
+use crate::why::report::{Main, Report};
 
 /// Columns of a line of words.
 const WIDTH: usize = 100;
@@ -12,8 +12,8 @@ impl Text for Report {
     fn text(&self) -> String {
         let from = self.watched_from.map_or_else(String::new, |core| format!(" from core {core}"));
         let mut text = machine(&self.environment);
-        text +=
-            &format!("core:    {}, watched for {:.1} s{from}\n\n{}\n\n", self.core, self.seconds, self.occupation());
+        let length = self.seconds.map_or_else(String::new, |seconds| format!(" for {seconds:.1} s"));
+        text += &format!("core:    {}, watched{length}{from}\n\n{}\n\n", self.core, self.occupation());
         if self.disturbances.is_empty() {
             text += "Nothing that Linux counts disturbed it.\n";
         }
@@ -39,11 +39,9 @@ impl Text for Report {
 impl Report {
     fn occupation(&self) -> String {
         match (&self.main, self.idle_percent) {
-            (Some(main), _) => {
-                format!(
-                    "{} ({}) had the core {:.1} % of the time. It was disturbed by:",
-                    main.name, main.thread, main.percent
-                )
+            (Some(Main { name, thread, percent, .. }), _) => {
+                let share = percent.map_or_else(|| "most".to_owned(), |percent| format!("{percent:.1} %"));
+                format!("{name} ({thread}) had the core {share} of the time. It was disturbed by:")
             }
             (None, Some(idle)) => {
                 format!("No single program had the core; it was idle {idle:.1} % of the time. There were:")

@@ -9,6 +9,7 @@ const STYLE: &str = "\
 body { font-family: sans-serif; margin: 2em auto; max-width: 60em; color: #222; background: #fff }
 svg { max-width: 100%; height: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+td { white-space: nowrap }
 th, td { padding: 0.2em 0.8em; text-align: right; border-bottom: 1px solid #ddd }
 th:first-child, td:first-child { text-align: left; white-space: nowrap }
 pre { white-space: pre-wrap }
@@ -32,7 +33,7 @@ pub fn page(scaled: &Scaled) -> String {
          <p>What the measured noise costs a loop of work and a collective, simulated: each rank replays the \
          trace from an offset of its own.</p>\n{}\
          <table>\n<tr><th>noise</th><th>granularity</th><th>ranks</th><th>without noise</th><th>slowdown \
-         (median)</th><th>p10</th><th>p90</th><th>max</th><th>mean</th></tr>\n{rows}</table>\n\
+         (median)</th><th>p10</th><th>p90</th><th>max</th><th>mean</th><th>iterations</th></tr>\n{rows}</table>\n\
          <p>*: the ranks together replay more than the whole trace in each iteration; what is rarer than its \
          longest detours is not known.</p>\n<pre>{}</pre>\n</body>\n</html>\n",
         plot::svg(scaled),
@@ -47,12 +48,13 @@ fn row(scaled: &Scaled, point: &Point) -> String {
         .map(|value| format!("<td>{value:.3}</td>"))
         .collect();
     format!(
-        "<tr><td>{}</td><td>{}</td><td>{}{}</td><td>{}</td>{numbers}</tr>\n",
+        "<tr><td>{}</td><td>{}</td><td>{}{}</td><td>{}</td>{numbers}<td>{}</td></tr>\n",
         escape(&scaled.traces[point.trace].label),
         show_duration(point.granularity_ns),
         point.ranks,
         if point.whole_trace { "*" } else { "" },
         crate::output::format::time(point.ideal_ns),
+        point.iterations,
     )
 }
 

@@ -4,6 +4,7 @@
 //! text, plot, html            what the user gets
 //! check, closed_form          the simulation against theory
 //! simulate, collective        the bulk-synchronous loop
+//! precision                   when a point is known well enough
 //! ranks                       all ranks of a job, step by step
 //! replay, trace, network      a rank's noise, its source, and the messages between ranks
 //! ```
@@ -17,6 +18,7 @@ mod collective;
 mod html;
 mod network;
 mod plot;
+mod precision;
 mod random;
 mod ranks;
 mod replay;
@@ -30,11 +32,13 @@ use std::env;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use self::precision::Precision;
 use self::replay::Noise;
 use self::result::{Point, SCALE_SCHEMA, Scaled, Slowdown, TraceRecord};
 pub use self::settings::Settings;
 use self::simulate::Loop;
 use self::trace::Trace;
+use crate::emulated;
 use crate::error::Failure;
 use crate::machine::date;
 use crate::output::Output;
@@ -47,6 +51,7 @@ const SETTLE: usize = 2;
 
 /// Simulates, or checks, and writes what was found.
 pub fn run(settings: &Settings) -> Result<(), Failure> {
+    emulated::refuse("what noise would cost at scale")?;
     let output = Output::open(settings.json.as_deref())?;
     if settings.check {
         let (ranks, phases) = settings.of_check();
@@ -82,7 +87,8 @@ fn simulate(settings: &Settings, traces: &[Trace]) -> Result<Scaled, Failure> {
             let label = format!("scale: point {} of {number}, {what}", points.len() + 1);
             let bar = Bar::start(Vec::new(), label, begin, Duration::ZERO);
             bar.show();
-            let times = plan.iterations(&noise, settings.seed, SETTLE, iterations);
+            let precision = Precision { most: iterations, percent: settings.precision, ideal: *ideal };
+            let times = plan.iterations(&noise, settings.seed, SETTLE, |times| precision.is_reached(times));
             points.extend(point(index, trace, plan, *ideal, &times));
         }
     }
@@ -95,6 +101,7 @@ fn simulate(settings: &Settings, traces: &[Trace]) -> Result<Scaled, Failure> {
         bytes,
         network: settings.network,
         iterations,
+        precision_percent: settings.precision,
         seed: settings.seed,
         traces: records,
         points,
@@ -108,6 +115,7 @@ fn point(index: usize, trace: &Trace, plan: &Loop, ideal: f64, times: &[f64]) ->
         granularity_ns: plan.granularity,
         ranks: plan.ranks,
         ideal_ns: ideal,
+        iterations: times.len(),
         slowdown,
         whole_trace: !trace.detours.is_empty() && plan.ranks as f64 * slowdown.mean * ideal > trace.period(),
     })

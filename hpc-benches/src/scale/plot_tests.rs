@@ -22,6 +22,7 @@ fn scaled(slowdowns: &[(usize, f64, usize, f64)]) -> Scaled {
         ranks,
         ideal_ns: granularity_ns,
         slowdown: Slowdown { mean: median, median, p10: median, p90: median * 1.1, max: median * 2.0 },
+        iterations: 100,
         whole_trace: ranks > 1000,
     };
     Scaled {
@@ -33,6 +34,7 @@ fn scaled(slowdowns: &[(usize, f64, usize, f64)]) -> Scaled {
         bytes: 1,
         network: Network::FREE,
         iterations: 1,
+        precision_percent: 2.0,
         seed: 1,
         traces: TraceRecord::of(&[trace("native"), trace("a<b")]),
         points: slowdowns.iter().map(point).collect(),

@@ -27,8 +27,10 @@ pub struct Scaled {
     pub bytes: u64,
     /// The network.
     pub network: Network,
-    /// Iterations per point.
+    /// Iterations per point, at most.
     pub iterations: usize,
+    /// Standard error at which a point has enough, in percent of what noise adds.
+    pub precision_percent: f64,
     /// Of the ranks' offsets.
     pub seed: u64,
     /// The noise, in the order given.
@@ -64,6 +66,8 @@ pub struct Point {
     pub ranks: usize,
     /// Time of an iteration without noise.
     pub ideal_ns: f64,
+    /// Iterations that were simulated.
+    pub iterations: usize,
     /// Time of an iteration by that.
     pub slowdown: Slowdown,
     /// Whether the ranks together replay more than the trace is long in each iteration: then its longest

@@ -22,7 +22,7 @@ pub struct Settings {
     #[arg(value_name = "TRACE", required_unless_present = "check")]
     pub traces: Vec<PathBuf>,
     /// Work of each rank between two collectives
-    #[arg(long, value_name = "TIME", value_delimiter = ',', default_value = "100us,1ms,10ms", value_parser = quantity::positive_duration)]
+    #[arg(long, value_name = "TIME", value_delimiter = ',', default_value = "100us,1ms,10ms", allow_hyphen_values = true, value_parser = quantity::positive_duration)]
     pub granularity: Vec<f64>,
     /// What the ranks meet in
     #[arg(long, value_enum, default_value = "allreduce")]
@@ -33,14 +33,18 @@ pub struct Settings {
     /// Numbers of ranks [default: 100,1000,10000,100000,1000000; with --check up to 10000]
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = quantity::ranks)]
     pub ranks: Vec<usize>,
-    /// Iterations per point [default: 100; with --check 400]
+    /// Iterations per point, at most [default: 100; with --check 400]
     #[arg(long, value_name = "N", value_parser = quantity::at_least_one)]
     pub iterations: Option<usize>,
+    /// A point has enough iterations (20 at least) when what noise adds to one is known to this standard error; 0:
+    /// takes all of them
+    #[arg(long, value_name = "PERCENT", default_value_t = 2.0, value_parser = quantity::percent)]
+    pub precision: f64,
     /// Seed of the offsets at which ranks start in a trace; the same for all points
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// Compare the simulation of random noise with closed forms, and replay no trace
-    #[arg(long, conflicts_with_all = ["traces", "granularity", "collective", "bytes", "network", "svg", "html"])]
+    #[arg(long, conflicts_with_all = ["traces", "granularity", "collective", "bytes", "precision", "network", "svg", "html"])]
     pub check: bool,
     /// The network.
     #[command(flatten, next_help_heading = "Network (LogGP)")]

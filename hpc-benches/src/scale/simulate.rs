@@ -27,25 +27,31 @@ pub struct Loop {
 }
 
 impl Loop {
-    /// How long each of `count` iterations takes, in nanoseconds: from when the last rank has ended the
-    /// iteration before to when the last rank has ended it. Ranks enter an iteration as they leave the one
+    /// How long each iteration takes, in nanoseconds, until there `are_enough`: from when the last rank has ended
+    /// the iteration before to when the last rank has ended it. Ranks enter an iteration as they leave the one
     /// before. `settle` iterations, which start with all ranks in step, go before.
-    pub fn iterations(&self, noise: &Noise, seed: u64, settle: usize, count: usize) -> Vec<f64> {
+    pub fn iterations(&self, noise: &Noise, seed: u64, settle: usize, are_enough: impl Fn(&[f64]) -> bool) -> Vec<f64> {
         let mut ranks = Ranks::new(noise, self.ranks, seed, &self.network, self.bytes);
         let mut end = 0.0;
-        let mut all = (0..settle + count).map(|_| {
+        let mut iteration = || {
             ranks.compute(self.granularity);
             self.collective.run(&mut ranks);
             let before = std::mem::replace(&mut end, ranks.last());
             end - before
-        });
-        all.by_ref().take(settle).for_each(drop);
-        all.collect()
+        };
+        for _ in 0..settle {
+            iteration();
+        }
+        let mut times = Vec::new();
+        while !are_enough(&times) {
+            times.push(iteration());
+        }
+        times
     }
 
     /// How long an iteration takes without noise.
     pub fn ideal(&self) -> f64 {
-        let iterations = self.iterations(&Noise::silence(), 0, SETTLED, 1);
+        let iterations = self.iterations(&Noise::silence(), 0, SETTLED, |times| !times.is_empty());
         iterations.last().copied().unwrap_or(self.granularity)
     }
 }

@@ -8,7 +8,7 @@ use crate::quantity::show_duration;
 
 const HOW_TO_READ: &str = "\
 slowdown: time of an iteration by its time without noise; p10, p90: a tenth of the iterations went better, a
-tenth worse; mean: all iterations together.
+tenth worse; mean: all iterations together; of: how many were simulated, until the mean was known well enough.
 ";
 
 const WHOLE_TRACE: &str = "\
@@ -18,8 +18,10 @@ detours, and what is rarer than those is not known: a longer trace can only tell
 
 impl Text for Scaled {
     fn text(&self) -> String {
-        let mut table =
-            new_table(&["noise", "granularity", "ranks", "without noise", "slowdown", "p10", "p90", "max", "mean"], 2);
+        let mut table = new_table(
+            &["noise", "granularity", "ranks", "without noise", "slowdown", "p10", "p90", "max", "mean", "of"],
+            2,
+        );
         for (index, point) in self.points.iter().enumerate() {
             let before = index.checked_sub(1).map(|before| &self.points[before]);
             table.add_row(row(&self.traces, point, before));
@@ -39,7 +41,7 @@ pub fn parameters(scaled: &Scaled) -> String {
         (_, bytes) => format!(" of {bytes} bytes"),
     };
     format!(
-        "loop:    work, then {}{messages}; {} iterations, seed {}\n\
+        "loop:    work, then {}{messages}; up to {} iterations, seed {}\n\
          network: L {}, o {}, g {}, G {} ns per byte",
         scaled.collective.name(),
         scaled.iterations,
@@ -83,6 +85,7 @@ fn row(traces: &[TraceRecord], point: &Point, before: Option<&Point>) -> Vec<Str
         format::time(point.ideal_ns),
     ];
     row.extend(numbers);
+    row.push(point.iterations.to_string());
     row
 }
 

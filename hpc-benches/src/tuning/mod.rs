@@ -1,7 +1,7 @@
 //! A tuned Linux for the measured cores, for as long as a run of the side `native-tuned` lasts.
 //!
 //! ```text
-//! Tuner        sets up, puts back; also when a signal ends the process (signals)
+//! Tuner        sets up, puts back; also when a signal ends the process
 //! state        lock and journal on disk: what is changed is written down first
 //! recovery     puts back what a killed one has left
 //! cpuset, threads, irqs, settings, boot    the steps
@@ -20,7 +20,6 @@ mod journal;
 pub mod recovery;
 pub mod report;
 mod settings;
-pub mod signals;
 pub mod state;
 pub mod system;
 pub mod threads;
@@ -42,6 +41,7 @@ use self::system::System;
 use self::work::Work;
 use crate::error::Failure;
 use crate::machine::cpu_set::CpuSet;
+use crate::machine::dying::{self, Turn};
 
 pub use self::work::Target;
 
@@ -68,7 +68,7 @@ impl Tuner {
     pub fn new(system: Box<dyn System>, state: State, lock: Lock) -> Result<Self, Failure> {
         let tuner = Self::with(system, state, lock, SETTLING);
         let shared = Arc::clone(&tuner.shared);
-        signals::before_dying(move |die| shared.put_back_and(die))?;
+        dying::before_dying(Turn::Last, move |go_on| shared.put_back_and(go_on))?;
         Ok(tuner)
     }
 
@@ -137,14 +137,14 @@ impl Shared {
     }
 
     /// Nobody tunes the node again, or ends the process otherwise, between the two.
-    fn put_back_and(&self, die: &dyn Fn()) {
+    fn put_back_and(&self, go_on: &dyn Fn()) {
         let mut slot = self.slot();
         if let Some(journal) = slot.take()
             && let Err(failure) = complete(journal.give_back(&*self.system))
         {
             eprintln!("tacet-bench: {failure}");
         }
-        die();
+        go_on();
     }
 
     /// A signal that comes meanwhile has to wait: it must not end the process in the middle.

@@ -34,9 +34,9 @@ use self::report::Report;
 use self::trace::Trace;
 use crate::error::Failure;
 use crate::machine::cpu_set::CpuSet;
+use crate::machine::dying::{self, Turn};
 use crate::machine::host;
 use crate::machine::record::Recorder;
-use crate::tuning::signals;
 use crate::tuning::system::{Linux, System, reason};
 
 /// How often it is looked who runs. Shorter lives are seen by the scheduler's count only.
@@ -63,9 +63,10 @@ pub fn run(settings: &Settings) -> Result<Report, Failure> {
     let online = online(&*system)?;
     if !online.contains(settings.core) {
         let core = settings.core;
-        return Err(Failure::new(format!(
-            "core {core} is not among the cores that Linux has online; choose one of {online}"
-        )));
+        return Err(Failure::with_status(
+            2,
+            format!("core {core} is not among the cores that Linux has online; choose one of {online}"),
+        ));
     }
     let recorder = Recorder::start(Some(settings.core));
     let place = Place::of(&*system, settings.core, &online);
@@ -104,9 +105,9 @@ fn start_trace(system: &Arc<dyn System>, core: usize) -> Result<Result<Trace, St
         Err(why) => return Ok(Err(why)),
     };
     let (removing, place) = (Arc::clone(system), instance.clone());
-    signals::before_dying(move |die| {
+    dying::before_dying(Turn::Last, move |go_on| {
         let _ = trace::remove(&*removing, &place);
-        die();
+        go_on();
     })?;
     Ok(Trace::start(Arc::clone(system), instance, core))
 }

@@ -22,8 +22,8 @@ pub struct Report {
     pub core: usize,
     /// The core it was watched from.
     pub watched_from: Option<usize>,
-    /// For how long.
-    pub seconds: f64,
+    /// For how long; none on an emulated machine.
+    pub seconds: Option<f64>,
     /// The program that ran there most of the time, if one did.
     pub main: Option<Main>,
     /// Share of the time that the core was idle, in percent.
@@ -47,8 +47,8 @@ pub struct Main {
     pub process: u32,
     /// Number of the thread.
     pub thread: u32,
-    /// Its share of the time, in percent.
-    pub percent: f64,
+    /// Its share of the time, in percent; none on an emulated machine.
+    pub percent: Option<f64>,
 }
 
 impl Report {
@@ -62,13 +62,13 @@ impl Report {
             name: ran.name.clone(),
             process: ran.process,
             thread: ran.id,
-            percent: (ran.seconds / seen.seconds * 100.0).min(100.0),
+            percent: Some((ran.seconds / seen.seconds * 100.0).min(100.0)),
         });
         Self {
             schema: WHY_SCHEMA.to_owned(),
             core: seen.place.core,
             watched_from: seen.watched_from,
-            seconds: seen.seconds,
+            seconds: Some(seen.seconds),
             main,
             idle_percent: seen.time.and_then(|time| time.idle_percent()),
             disturbances: counted,
@@ -76,6 +76,24 @@ impl Report {
             not_read: seen.not_read.clone(),
             environment,
         }
+        .counts_only_where_emulated()
+    }
+
+    /// The same without times where the machine is emulated: who came, and how often. What can't be counted (clock,
+    /// siblings, hypervisor) is about time alone.
+    fn counts_only_where_emulated(mut self) -> Self {
+        if !self.environment.emulated {
+            return self;
+        }
+        self.seconds = None;
+        self.idle_percent = None;
+        self.main = self.main.map(|main| Main { percent: None, ..main });
+        self.disturbances.retain(|disturbance| disturbance.count.is_some());
+        for disturbance in &mut self.disturbances {
+            (disturbance.per_second, disturbance.milliseconds) = (None, None);
+        }
+        self.notes.clear();
+        self
     }
 }
 

@@ -189,7 +189,7 @@ fn the_program_that_had_the_core_is_not_a_disturbance() {
     ];
     let report = report(&seen);
     let main = report.main.as_ref().unwrap();
-    assert_eq!((main.name.as_str(), main.thread, main.percent), ("simulation", 700, 90.0));
+    assert_eq!((main.name.as_str(), main.thread, main.percent), ("simulation", 700, Some(90.0)));
     assert!(report.disturbances.iter().all(|disturbance| !disturbance.name.contains("simulation")));
     let command = |name: &str| find(&report, name).command.clone();
     let backup = find(&report, "process backup (800), 2 threads");

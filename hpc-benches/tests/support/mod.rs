@@ -1,6 +1,7 @@
 //! What the tests of the program share; each of them takes what it needs.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod processes;
 pub mod schema;
 
 use std::fs;
@@ -19,11 +20,11 @@ shift
 exec \"$@\"
 ";
 
-/// `tacet-bench ARGUMENTS`, which leaves the Linux that it runs on as it is, also when root runs it: tests run
-/// beside others.
+/// `tacet-bench ARGUMENTS`, which leaves the Linux that it runs on as it is, also when root runs it, since tests run
+/// beside others; and which does not ask the stand-in what the node offers.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tacet-bench"));
-    command.env("TACET_BENCH_BASELINE", "default").args(arguments);
+    command.env("TACET_BENCH_BASELINE", "default").env("TACET_BENCH_PLATFORM", "process").args(arguments);
     command
 }
 
@@ -66,6 +67,15 @@ pub fn assert_refused(output: &Output, status: i32, message: &str) {
     let lines = errors.lines().filter(|line| !line.contains("waiting for another tacet-bench"));
     assert_eq!(lines.count(), 1, "{errors}");
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// Asserts status, and a message with this in it; wrong usage has the usage below it.
+#[track_caller]
+pub fn assert_refused_as(arguments: &[&str], status: i32, message: &str) {
+    let output = tacet_bench(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(status), "{errors}");
+    assert!(errors.contains(message), "{errors}");
 }
 
 /// A folder with a stand-in for `tacet`, removed on drop.

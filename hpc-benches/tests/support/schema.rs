@@ -1,9 +1,17 @@
-//! As much of JSON Schema (draft 2020-12) as `docs/tacet-bench-compare.schema.json` uses, and one rule of
+//! As much of JSON Schema (draft 2020-12) as `docs/*.schema.json` use, and one rule of
 //! our own: what is written must be named in the schema, so that nothing goes undocumented.
 //!
 //! A keyword that is not known here is a panic: a schema can't say more than is checked.
 
 use serde_json::{Map, Value};
+
+/// Asserts that `value` is laid out as the schema in `docs/` of this name says.
+#[track_caller]
+pub fn assert_layout(name: &str, value: &Value) {
+    let schema = super::repository(&format!("docs/tacet-bench-{name}.schema.json"));
+    let schema = serde_json::from_str(&schema).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(violations(&schema, value), Vec::<String>::new(), "{name}: {value}");
+}
 
 /// What `value` violates of `schema`, one line each.
 pub fn violations(schema: &Value, value: &Value) -> Vec<String> {

@@ -10,8 +10,9 @@ pub fn measure(name: &str, unit: &str, samples: Vec<f64>) -> String {
     let Some(of) = Summary::of(samples) else {
         unreachable!("every measure has samples");
     };
+    let p99_9 = of.p99_9.map_or_else(String::new, |value| format!(" p99.9 {value:.3}"));
     format!(
-        "measure {name} {unit} {} {:.3} {:.3} {:.3} {:.3} {:.3}",
+        "measure {name} {unit} {} {:.3} {:.3} {:.3} {:.3} {:.3}{p99_9}",
         of.count, of.min, of.median, of.p99, of.max, of.mean
     )
 }
@@ -45,6 +46,12 @@ mod tests {
     fn a_measure_is_its_summary() {
         let line = measure("latency-8", "ns", vec![3.0, 1.0, 2.0]);
         assert_eq!(line, "measure latency-8 ns 3 1.000 2.000 3.000 3.000 2.000");
+    }
+
+    #[test]
+    fn more_than_a_thousand_samples_have_a_further_percentile() {
+        let line = measure("x", "ns", (1..=2000).map(f64::from).collect());
+        assert_eq!(line, "measure x ns 2000 1.000 1000.500 1980.000 2000.000 1000.500 p99.9 1998.000");
     }
 
     #[test]

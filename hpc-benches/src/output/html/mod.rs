@@ -77,6 +77,10 @@ fn head(comparison: &Comparison, names: &[&str]) -> Markup {
                 "The same binary on every side, in turn, in one run: " (format::count(comparison.pairs, "pair")) ", core "
                 (comparison.core) " where a suite needs one core."
             }
+            (surroundings::without(&comparison.without_platforms))
+            @for missing in &comparison.not_compared {
+                p class="absent" { "Suite " (missing.suite) " was not compared: " (missing.reason) "." }
+            }
             nav {
                 @for name in names { a href={ "#suite-" (name) } { (name) } }
                 @if comparison.against.is_some() { a href="#against" { "what changed" } }

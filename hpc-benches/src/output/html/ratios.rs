@@ -18,9 +18,9 @@ const RIGHT: f64 = 250.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 44.0;
 
-/// Ratios beyond these are drawn at the end of the axis; the table has their value.
-const SMALLEST: f64 = 0.01;
-const LARGEST: f64 = 100.0;
+/// Ratios beyond these are drawn at the end of the axis, which is said; the column beside it has their value.
+const SMALLEST: f64 = 0.001;
+const LARGEST: f64 = 1000.0;
 
 /// A side's ratio on one measure.
 struct Row<'a> {
@@ -69,7 +69,8 @@ pub fn plot(suite: &SuiteComparison) -> Option<Markup> {
         }
     }
     let caption = "The mark is the median ratio of the pairs, the line its smallest and largest pair. The grey band \
-                   is the control: as far apart are native runs among themselves. A mark inside it shows nothing.";
+                   is the control: as far apart are native runs among themselves. A mark inside it shows nothing. A \
+                   ratio beyond 1000, or below a thousandth, is drawn at the end of the axis.";
     Some(figure("Ratio to native", caption, &legend(&sides), &chart.draw(&marks)))
 }
 

@@ -17,6 +17,7 @@ pub fn section(suite: &SuiteComparison, emulated: bool) -> Markup {
             @if emulated {
                 (tables::counts(suite))
                 (tables::missing(suite))
+                (surroundings::disturbers(suite))
             } @else {
                 (summary(suite))
                 (tables::headline(suite))
@@ -25,6 +26,7 @@ pub fn section(suite: &SuiteComparison, emulated: bool) -> Markup {
                 (surroundings::disturbers(suite))
                 (tables::runs(suite))
             }
+            (surroundings::without(&suite.without_platforms))
             (surroundings::tuning(suite))
         }
     }

@@ -3,8 +3,8 @@
 use comfy_table::Table;
 use maud::{Markup, html};
 
-use crate::compare::result::SuiteComparison;
-use crate::output::disturbers;
+use crate::compare::result::{SuiteComparison, WithoutPlatform};
+use crate::output::{disturbers, several_cores};
 use crate::tuning::report::{Outcome, Tuning};
 
 /// What the side `native-tuned` ran on, or why there is none.
@@ -14,6 +14,15 @@ pub fn tuning(suite: &SuiteComparison) -> Markup {
             (Some(tuning), _) => { (items(tuning)) }
             (None, Some(why)) => { p class="absent" { "Without side native-tuned: " (why) "." } }
             (None, None) => {}
+        }
+    }
+}
+
+/// Platforms that are no side, and why.
+pub fn without(platforms: &[WithoutPlatform]) -> Markup {
+    html! {
+        @for without in platforms {
+            p class="absent" { "Without side " (without.platform) ": " (without.why) "." }
         }
     }
 }
@@ -48,7 +57,7 @@ fn tone(outcome: Outcome) -> &'static str {
 
 /// The load on the other cores.
 pub fn load(suite: &SuiteComparison) -> Markup {
-    html! { @if let Some(load) = &suite.load { p { (disturbers::load(load).trim()) } } }
+    html! { @if let Some(load) = &suite.load { p { (several_cores::load(load).trim()) } } }
 }
 
 /// Who disturbed the measured core, side by side.
@@ -57,7 +66,7 @@ pub fn disturbers(suite: &SuiteComparison) -> Markup {
     html! {
         @if sides.iter().any(|(_, found)| found.is_some()) {
             h4 { "Who disturbed the core" }
-            p class="quiet" { (disturbers::EXPLANATION) }
+            p class="quiet" { (disturbers::explanation(sides.iter().filter_map(|(_, found)| *found))) }
             (drawn(&disturbers::table(&sides)))
         }
     }

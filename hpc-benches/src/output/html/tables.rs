@@ -28,7 +28,7 @@ pub fn headline(suite: &SuiteComparison) -> Markup {
                 th class="n" { "max" }
                 @if has_rates { th class="n" { "detours/s" } }
                 th class="n" { "spread" } th class="n" { "ratio" } th class="n" { "control" } th { "conclusion" }
-                @if has_tuned { th { "against native-tuned" } }
+                @if has_tuned { th { "to native-tuned" } }
             } }
             @for measure in &suite.measures {
                 tbody {
@@ -85,8 +85,8 @@ fn values(measure: &MeasureComparison, side: &SideValues, columns: &Columns) -> 
         td class="n" { (percent(values.spread_percent)) }
         @if let Some(effect) = &side.effect {
             td class="n" { strong { (format::ratio(effect.ratio)) } }
-            td class="n quiet" {
-                (format::ratio(effect.control_ratio)) " ±" (table::band(effect.control_band, measure.compared, measure.unit))
+            td class="n quiet control" {
+                (format::ratio(effect.control_ratio)) " " span class="n" { "±" (table::band(effect.control_band, measure.compared, measure.unit)) }
             }
             @let words = table::conclusion(effect.verdict);
             td { span class={ "chip " (tone(words)) } { (words) } }

@@ -11,8 +11,8 @@ use std::io;
 
 use super::timing::{Plan, time, time_prepared};
 use super::{Bench, Samples};
-use crate::machine::calls::{Anonymous, HeapBlock, Pages};
 use crate::machine::meminfo;
+use crate::machine::memory::{Anonymous, HeapBlock, Pages};
 use crate::machine::tsc;
 
 const MEBIBYTE: usize = 1 << 20;

@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(runs.iter().map(|run| run.core).collect::<Vec<_>>(), cores);
         for run in &runs {
             assert!(run.gaps.total() > 0 && !run.quanta.is_empty() && run.counts.len() == 100);
-            assert!(run.attribution.seconds >= 0.01);
+            assert!(run.attribution.seconds >= Some(0.01));
         }
         let runs: Vec<&CoreRun> = runs.iter().collect();
         let clock = Clock::calibrate();

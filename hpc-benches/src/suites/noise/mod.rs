@@ -24,6 +24,7 @@ use super::Session;
 use crate::attribution::Attribution;
 use crate::error::Failure;
 use crate::machine::clock::Clock;
+use crate::machine::cpu_set::CpuSet;
 use crate::machine::host;
 use crate::report::{CoreReport, RunReport};
 
@@ -46,9 +47,23 @@ pub fn cores(settings: &Settings, core: Option<usize>) -> Result<Vec<usize>, Fai
             Failure::new(format!("cannot read this process's affinity mask: {error}; start it outside any sandbox"))
         });
     }
+    if let Some(core) = core {
+        check_core(core)?;
+    }
     core.or_else(host::current_core).map(|core| vec![core]).ok_or_else(|| {
         Failure::new("this kernel does not tell which core a program is on; name the core to measure with --core")
     })
+}
+
+/// Where this process may not run at all is told before the measurement, with where it may.
+fn check_core(core: usize) -> Result<(), Failure> {
+    let allowed = host::allowed_cores().unwrap_or_default();
+    if allowed.is_empty() || allowed.contains(&core) {
+        return Ok(());
+    }
+    let allowed: CpuSet = allowed.into_iter().collect();
+    let message = format!("core {core} is not among the cores this process may use; choose one of {allowed}");
+    Err(Failure::with_status(2, message))
 }
 
 /// Measures `cores`; `side` is what the traces are called.
@@ -72,6 +87,8 @@ pub fn run(settings: &Settings, cores: &[usize], side: &str) -> Result<Findings,
         report.cores = runs.iter().map(of_core).collect();
     }
     let trace = |run: &CoreRun| DetourTrace::of(&clock, side, run.core, settings.threshold_ns, &run.selfish);
+    // What was added since it was finished has times as well.
+    let report = report.counts_only_where_emulated();
     Ok(Findings { report, traces: runs.iter().map(trace).collect() })
 }
 

@@ -68,7 +68,7 @@ impl Selfish {
             .map(|cause| Cause {
                 name: cause.name,
                 detours: cause.detours,
-                nanoseconds: clock.nanoseconds(cause.ticks),
+                nanoseconds: Some(clock.nanoseconds(cause.ticks)),
             })
             .collect()
     }

@@ -40,7 +40,8 @@ pub struct Changes {
 impl Changes {
     /// What they say about `detours` that took `detour_ns` together.
     pub fn attribute(self, detours: u64, detour_ns: f64) -> Attribution {
-        let mut found = Attribution { seconds: self.seconds, detours, detour_ns, ..Attribution::default() };
+        let mut found =
+            Attribution { seconds: Some(self.seconds), detours, detour_ns: Some(detour_ns), ..Attribution::default() };
         let (before, after) = (self.before, self.after);
         note(&mut found, Kind::Interrupt, both(before.interrupts, after.interrupts), |(before, after)| {
             advanced(Kind::Interrupt, &before, after)

@@ -1,91 +1,18 @@
-//! The command line.
+//! `tacet-bench compare`, and the suites that are comparisons by themselves.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ValueEnum};
 
 use crate::compare::tuned::Baseline;
 use crate::compare::{Plan, Platform, Suite, apps, mpi, openmp, startup};
-use crate::load::{self, generator};
+use crate::load;
 use crate::quantity::at_least_one;
-use crate::scale;
 use crate::suites::{calls, memory, noise};
-use crate::why;
 
-/// Measures Linux and Tacet's cells side by side, with the same binary.
-///
-/// Each benchmark, why it is there, how to read it and its source: docs/benchmarks.md.
-#[derive(Parser, Debug)]
-#[command(name = "tacet-bench", version, max_term_width = 100)]
-pub struct Cli {
-    /// What to measure.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// What to measure.
-#[derive(Subcommand, Debug)]
-pub enum Command {
-    /// Measure what disturbs a core, or all: fixed-work and fixed-time quantum, hourglass, selfish detour
-    Noise(Noise),
-    /// Measure what calls cost here
-    Calls(OneSided<calls::Settings>),
-    /// Measure how fast this core reaches memory, and what pages cost
-    Memory(OneSided<memory::Settings>),
-    /// Compare how programs start and end, and the memory that they take, natively and in a cell
-    Startup(Startup),
-    /// Compare messages, collectives and a bulk-synchronous loop of MPI ranks, natively and each in a cell
-    Mpi(Mpi),
-    /// Run suites natively and in a cell in turn and say what differs
-    Compare(Box<Compare>),
-    /// Simulate what measured noise would cost a job of up to a million ranks and more
-    Scale(scale::Settings),
-    /// Watch a core and explain what disturbs it, and what would remove each source
-    Why(OneSided<why::Settings>),
-    /// Put back what a killed comparison has left tuned on this node
-    Restore,
-    /// Make load on one core; for `compare --load` only.
-    #[command(hide = true)]
-    LoadGenerator(generator::Options),
-    /// Remove a trace instance when standard input ends; for `noise --events` only.
-    #[command(hide = true)]
-    EndTracing {
-        /// Its folder.
-        #[arg(long)]
-        instance: PathBuf,
-    },
-}
-
-/// A suite measured in the environment that this process runs in.
-#[derive(Args, Debug)]
-pub struct OneSided<S: Args> {
-    /// Parameters of the suite.
-    #[command(flatten)]
-    pub settings: S,
-    /// Write the results as JSON to FILE, or to standard output in place of the table with `-`
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-}
-
-/// `tacet-bench noise`.
-#[derive(Args, Debug)]
-pub struct Noise {
-    /// Parameters of the suite.
-    #[command(flatten)]
-    pub settings: noise::Settings,
-    /// Core to measure [default: the one that it starts on]
-    #[arg(long, value_name = "C", conflicts_with = "all_cores")]
-    pub core: Option<usize>,
-    /// Write all detours to FILE, for `tacet-bench scale`; with --all-cores to a file per core, FILE-C
-    #[arg(long, value_name = "FILE")]
-    pub trace: Option<PathBuf>,
-    /// What the trace calls this side
-    #[arg(long, value_name = "NAME", default_value = "native", requires = "trace")]
-    pub label: String,
-    /// Write the results as JSON to FILE, or to standard output in place of the table with `-`
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-}
+/// Where no suite is named, a run of those that have a length takes so long unless the user says otherwise.
+const SHORT_SECONDS: f64 = 1.0;
 
 /// What all comparisons take.
 #[derive(Args, Debug)]
@@ -99,9 +26,9 @@ pub struct Sides {
     /// Further option for `tacet run`; may be repeated
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     tacet_arg: Vec<String>,
-    /// Platforms to compare with native
-    #[arg(long, value_name = "PLATFORM", value_enum, value_delimiter = ',', default_value = "process")]
-    platform: Vec<Platform>,
+    /// Platforms to compare with native [default: process, and those that `tacet doctor` says this node can have]
+    #[arg(long, value_name = "PLATFORM", value_enum, value_delimiter = ',', env = "TACET_BENCH_PLATFORM")]
+    platform: Option<Vec<Platform>>,
     /// What to make of Linux: as the node has it (side native), and tuned for the measured cores while a run
     /// lasts (side native-tuned) [default: both where the node lets us; tuning needs root]
     #[arg(long, value_name = "BASELINE", value_enum, value_delimiter = ',', env = "TACET_BENCH_BASELINE")]
@@ -171,8 +98,8 @@ pub struct Mpi {
 /// `tacet-bench compare`.
 #[derive(Args, Debug)]
 pub struct Compare {
-    /// Suites to run, in this order
-    #[arg(value_enum, required = true)]
+    /// Suites to run, in this order [default: all, in short runs; how long it takes is said first]
+    #[arg(value_enum, value_name = "SUITE")]
     suites: Vec<SuiteName>,
     /// Pairs of runs, native and cell; fewer than 5 allow no conclusion
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
@@ -201,6 +128,7 @@ impl Sides {
     fn into_plan(self, suites: Vec<Suite>, pairs: usize) -> Plan {
         Plan {
             suites,
+            is_everything: false,
             pairs,
             core: self.core,
             tacet: self.tacet,
@@ -232,10 +160,25 @@ impl Mpi {
 }
 
 impl Compare {
+    /// Shortens the runs where no suite is named, unless the user has given lengths in `words`.
+    pub fn shorten(&mut self, words: &ArgMatches) {
+        let is_default = |id| words.value_source(id) == Some(ValueSource::DefaultValue);
+        if !self.suites.is_empty() {
+            return;
+        }
+        if is_default("seconds") {
+            self.noise.seconds = SHORT_SECONDS;
+        }
+        if is_default("mpi_seconds") {
+            self.mpi.mpi_seconds = SHORT_SECONDS;
+        }
+    }
+
     /// The comparison asked for.
     pub fn into_plan(self) -> Plan {
-        let suites = self
-            .suites
+        let is_everything = self.suites.is_empty();
+        let named = if is_everything { SuiteName::value_variants() } else { &self.suites };
+        let suites = named
             .iter()
             .flat_map(|name| match name {
                 // Without load first: what differs between the two is the load's doing.
@@ -252,42 +195,6 @@ impl Compare {
                 SuiteName::Apps => vec![Suite::Apps(self.apps.clone(), self.mpi.mpi.clone())],
             })
             .collect();
-        Plan { cycles: self.calls.cycles, ..self.sides.into_plan(suites, self.pairs) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn with_load_the_suite_noise_runs_without_and_with_it() {
-        let cli = Cli::parse_from(["tacet-bench", "compare", "noise", "startup", "--load", "io,fork"]);
-        let Command::Compare(compare) = cli.command else {
-            panic!("compare was given");
-        };
-        let plan = compare.into_plan();
-        let names: Vec<&str> = plan.suites.iter().map(Suite::name).collect();
-        assert_eq!(names, ["noise", "noise-loaded", "startup"]);
-    }
-
-    #[test]
-    fn suites_run_in_the_order_given() {
-        let cli = Cli::parse_from(["tacet-bench", "compare", "calls", "noise", "--seconds", "2"]);
-        let Command::Compare(compare) = cli.command else {
-            panic!("compare was given");
-        };
-        let plan = compare.into_plan();
-        let names: Vec<&str> = plan.suites.iter().map(Suite::name).collect();
-        assert_eq!(names, ["calls", "noise"]);
-        assert_eq!((plan.pairs, plan.core), (5, None));
-        assert_eq!(plan.platforms, [Platform::Process]);
+        Plan { is_everything, cycles: self.calls.cycles, ..self.sides.into_plan(suites, self.pairs) }
     }
 }
