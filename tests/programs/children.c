@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -170,6 +171,33 @@ static void run_apart(void) {
     SHOW(shared);
     SHOW((getuid() == 0) == root);
     SHOW(sched_getaffinity(0, sizeof after, &after) == 0 && CPU_EQUAL(&before, &after));
+}
+
+/* What is set of a child by prctl is the child's. */
+static void run_options(void) {
+    int mine = -1;
+    pid_t pid = vfork();
+    if (pid == 0) {
+        shared = prctl(PR_SET_PDEATHSIG, SIGUSR2) == 0;
+        shared += prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 2 : 0;
+        execl("/proc/self/exe", "children", "inherited", NULL);
+        _exit(1);
+    }
+    show_end("child", wait_for(pid));
+    SHOW(shared);
+    SHOW(prctl(PR_GET_PDEATHSIG, &mine));
+    SHOW(mine);
+    SHOW(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+    SHOW(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
+    SHOW(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0));
+    SHOW(prctl(PR_SET_THP_DISABLE, 0, 1, 0, 0));
+}
+
+static void run_inherited(void) {
+    int death = -1;
+    SHOW(prctl(PR_GET_PDEATHSIG, &death));
+    SHOW(death);
+    SHOW(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
 }
 
 /* The class and the cores of processes of Linux. */
@@ -510,6 +538,8 @@ int main(int argc, char **argv) {
         {"vfork", run_vfork},
         {"apart", run_apart},
         {"others", run_others},
+        {"options", run_options},
+        {"inherited", run_inherited},
         {"sigchld", run_sigchld},
         {"wait", run_wait}, {"vanish", run_vanish},
         {"usage", run_usage},

@@ -2,7 +2,7 @@
 
 use tacet_tests::{Case, Language, build};
 
-tacet_tests::sections!("children.c": system, popen, spawn, vfork, apart, others, sigchld, wait, vanish, usage, interrupted);
+tacet_tests::sections!("children.c": system, popen, spawn, vfork, apart, others, options, sigchld, wait, vanish, usage, interrupted);
 tacet_tests::sections!("children.c": threads, exec, exec_threads, exec_thread, exec_errors);
 
 /// What the program becomes says the last word.

@@ -143,6 +143,8 @@ static DEATH_SIGNAL: AtomicU64 = AtomicU64::new(0);
 static DUMPABLE: AtomicU64 = AtomicU64::new(1);
 static NO_NEW_PRIVILEGES: AtomicU64 = AtomicU64::new(0);
 static TIMER_SLACK: AtomicU64 = AtomicU64::new(50_000);
+/// A wish about the host's pages; the cell's are its own.
+static THP_DISABLE: AtomicU64 = AtomicU64::new(0);
 
 /// Whether a core dump may be left (PR_SET_DUMPABLE).
 pub fn is_dumpable() -> bool {
@@ -167,6 +169,9 @@ pub fn prctl(args: [u64; 6]) -> SysResult {
         linux_prctl::PR_GET_NO_NEW_PRIVS => Ok(NO_NEW_PRIVILEGES.load(Ordering::Relaxed)),
         linux_prctl::PR_SET_TIMERSLACK => exchange(&TIMER_SLACK, if value == 0 { 50_000 } else { value }),
         linux_prctl::PR_GET_TIMERSLACK => Ok(TIMER_SLACK.load(Ordering::Relaxed)),
+        linux_prctl::PR_SET_THP_DISABLE if args[2..5] == [0; 3] => exchange(&THP_DISABLE, u64::from(value != 0)),
+        linux_prctl::PR_GET_THP_DISABLE if args[1..5] == [0; 4] => Ok(THP_DISABLE.load(Ordering::Relaxed)),
+        linux_prctl::PR_SET_THP_DISABLE | linux_prctl::PR_GET_THP_DISABLE => Err(Errno::EINVAL),
         linux_prctl::PR_CAPBSET_READ if value <= LAST_CAPABILITY => Ok(1),
         // A name for a mapping in /proc/self/maps, and Yama's permission: hints.
         PR_SET_VMA | PR_SET_PTRACER => Ok(0),

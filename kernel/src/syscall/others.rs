@@ -4,13 +4,15 @@
 //! business, though it has the parent's thread. And the classes and cores of processes outside the cell are
 //! Linux's to tell and to change.
 
-use shm_ipc::calls::Call;
+use shm_ipc::calls::{Call, prctl};
 use shm_ipc::control::Cause;
 
 use super::marshal;
 use crate::abi::SysResult;
 use crate::sched::this_core;
 use crate::sched::thread::{self, current};
+
+const PRCTL: u32 = 157;
 
 /// Has Linux answer a call of the kernel's, if that is what the call is about. The rows in question are those
 /// that have shapes, and those that ask who the caller is.
@@ -28,8 +30,8 @@ pub fn attempt(row: &'static Call, mut args: [u64; 6]) -> Option<SysResult> {
             _ if pid.cast_signed() < 0 || thread::find(pid).is_some() => return None,
             _ => {}
         }
-    } else {
-        child?;
+    } else if child.is_none() || (row.nr == PRCTL && !prctl::is_of_a_process(args[0])) {
+        return None;
     }
     this_core().count(Cause::ForwardedCall);
     Some(marshal::forward(row, args))

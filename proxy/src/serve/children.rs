@@ -10,6 +10,7 @@
 //! waitid(2) only the children here are visible. Linux tells of their changes by SIGCHLD, which the
 //! thread that takes signals announces here before it goes on to the program.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +24,7 @@ use super::call::Call;
 use super::host::{self, Arg, Errno, Outcome};
 use super::pool::Lead;
 use super::programs::Programs;
-use super::{Cell, Service, dispatch};
+use super::{Cell as Served, Service, dispatch};
 use crate::sys;
 
 /// Bytes of a call on its way to a stand-in, and of its answer.
@@ -57,6 +58,15 @@ impl Children {
     }
 }
 
+std::thread_local! {
+    static HAS_CHILDREN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread has started children.
+pub fn has_children() -> bool {
+    HAS_CHILDREN.get()
+}
+
 /// Starts a stand-in; gives its number.
 pub fn vfork(call: &mut Call<'_, '_>) -> Outcome {
     let mut pair = [0; 8];
@@ -79,6 +89,7 @@ pub fn vfork(call: &mut Call<'_, '_>) -> Outcome {
             stand_in(call.service, theirs, nofile, Programs::new(executed))
         }
         Ok(Some(pid)) => {
+            HAS_CHILDREN.set(true);
             close(theirs);
             call.service.children.lock().insert(pid, Some(ours));
             Ok(pid.into())
@@ -100,7 +111,7 @@ fn close(fd: i32) {
 fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Programs) -> ! {
     let own = host::own_pid();
     take_limits(original.cell.child);
-    let cell = Cell {
+    let cell = Served {
         region: original.cell.region,
         layout: original.cell.layout,
         child: own,

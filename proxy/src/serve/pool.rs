@@ -171,7 +171,9 @@ impl Pool {
             if let Some(baton) = state.baton.take() {
                 return Some(baton);
             }
-            if state.followers >= MOST_FOLLOWERS {
+            // Linux takes the thread that started a child for its parent: should it end, so might the child
+            // (PR_SET_PDEATHSIG).
+            if state.followers >= MOST_FOLLOWERS && !children::has_children() {
                 return None;
             }
             state.followers += 1;

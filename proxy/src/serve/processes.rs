@@ -5,6 +5,8 @@
 //! and the child sits in a group of its own so that a terminal's signals reach it through the
 //! proxy only. Questions about the program's group and session are therefore about the proxy's.
 
+use shm_ipc::calls::prctl;
+
 use super::arguments::vectors;
 use super::call::Call;
 use super::files::LARGE_BYTES;
@@ -50,6 +52,7 @@ pub fn is_of_others(call: &Call<'_, '_>, nr: i64) -> bool {
         libc::SYS_setresuid | libc::SYS_setresgid | libc::SYS_setgroups => call.service.stands_in,
         libc::SYS_setfsuid | libc::SYS_setfsgid => call.service.stands_in,
         libc::SYS_getuid | libc::SYS_getgid | libc::SYS_geteuid | libc::SYS_getegid => call.service.stands_in,
+        libc::SYS_prctl => call.service.stands_in && prctl::is_of_a_process(call.word(0)),
         libc::SYS_sched_setparam | libc::SYS_sched_getparam | libc::SYS_sched_setscheduler => is_others(call),
         libc::SYS_sched_getscheduler | libc::SYS_sched_rr_get_interval | libc::SYS_sched_getattr => is_others(call),
         libc::SYS_sched_setaffinity | libc::SYS_sched_getaffinity => is_others(call),

@@ -7,6 +7,7 @@
 //! the manual pages of section 2.
 
 pub mod ioctl;
+pub mod prctl;
 pub mod private;
 mod table;
 
