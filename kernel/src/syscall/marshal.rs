@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use shm_ipc::calls::{Call, Len, Shape};
 
-use super::special;
+use super::{limits, special};
 use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
 use crate::mm::{self, user};
@@ -70,6 +70,7 @@ pub fn forward(row: &'static Call, mut args: [u64; 6]) -> SysResult {
     match result {
         Err(Errno::EPIPE) => broken_pipe(row.nr, args),
         Err(Errno::EFBIG) => file_too_large(),
+        Ok(_) => limits::changed(row.nr, args),
         _ => {}
     }
     result
@@ -282,12 +283,8 @@ fn broken_pipe(nr: u32, args: [u64; 6]) {
 /// Linux sends SIGXFSZ along with EFBIG where the process's own limit is meant, not where the file system can
 /// do no more (`generic_write_check_limits` in mm/filemap.c). The signal went to the proxy, which made the call.
 fn file_too_large() {
-    const GETRLIMIT: u32 = 97;
-    const RLIMIT_FSIZE: u64 = 1;
-    let mut request = Request::kernel(GETRLIMIT);
-    request.set(0, RLIMIT_FSIZE);
-    request.kernel_buffer(1, alloc::vec![0xff; 16]);
-    let is_limited = request.run().result.is_ok() && request.kernel_bytes(0)[..8] != [0xff; 8];
+    const RLIMIT_FSIZE: u32 = 1;
+    let is_limited = limits::soft(RLIMIT_FSIZE).is_ok_and(|bytes| bytes != u64::MAX);
     if is_limited {
         send_myself(number::XFSZ);
     }

@@ -210,7 +210,8 @@ pub fn kill(args: [u64; 6]) -> SysResult {
     if is_lent_to(pid) {
         return vfork::take_if_any(current(), signal);
     }
-    if pid as u32 != own_pid() {
+    // To Linux the number of any thread names the process.
+    if pid as u32 != own_pid() && find(pid as u32).is_none() {
         return send_outside(u64::from(pid as u32), 0, raw, None);
     }
     if signal == 0 {

@@ -21,6 +21,7 @@ use shm_ipc::ring::Submission;
 
 use super::call::Call;
 use super::host::{self, Arg, Errno, Outcome};
+use super::limits::Kept;
 use super::pool::Lead;
 use super::programs::Programs;
 use super::{Cell, Service, dispatch};
@@ -73,10 +74,11 @@ pub fn vfork(call: &mut Call<'_, '_>) -> Outcome {
     };
     let nofile = call.descriptors().limit();
     let executed = call.service.programs.current();
+    let limits = call.service.limits.inherited();
     match host::fork() {
         Ok(None) => {
             close(ours);
-            stand_in(call.service, theirs, nofile, Programs::new(executed))
+            stand_in(call.service, theirs, nofile, Programs::new(executed), limits)
         }
         Ok(Some(pid)) => {
             close(theirs);
@@ -97,7 +99,7 @@ fn close(fd: i32) {
 
 /// The copy's life: it makes calls until it executes something or is told to end. All that it uses of
 /// the proxy's state is made anew, since other threads may have had the original in their hands.
-fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Programs) -> ! {
+fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Programs, limits: Kept) -> ! {
     let own = host::own_pid();
     take_limits(original.cell.child);
     let cell = Cell {
@@ -115,7 +117,7 @@ fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Progr
         machine: None,
         threads: None,
     };
-    let Some(service) = Service::apart(cell, programs) else { host::exit(125) };
+    let Some(service) = Service::apart(cell, programs, limits) else { host::exit(125) };
     let service = Arc::new(service);
     let mut block = Box::new(Block::empty());
     let mut message = [0; MESSAGE];
