@@ -166,8 +166,8 @@ impl Timer {
 
     fn set(&mut self, id: i32, deadline: u64, interval: u64) -> (u64, u64) {
         let old = self.left();
-        // Where CPU time is counted, Linux keeps the interval of a timer that is switched off.
-        let keeps_interval = deadline != 0 || !matches!(self.clock, Clock::Time(_));
+        // Linux keeps the interval of setitimer(2) on CPU time when it is switched off.
+        let keeps_interval = deadline != 0 || id >= FIRST_CPU_ALARM;
         (self.deadline, self.interval) = (deadline, if keeps_interval { interval } else { 0 });
         self.sent = false;
         self.overrun = 0;
