@@ -3,6 +3,7 @@
 #include "show.h"
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -162,6 +163,48 @@ static void section_sleep(void) {
     SHOW(clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &until, NULL));
 }
 
+static atomic_int is_over;
+
+static void *compute(void *argument) {
+    while (!is_over) {
+    }
+    return argument;
+}
+
+/* Sleeping until others have used so much of a processor. */
+static void section_cpu_sleep(void) {
+    pthread_t thread;
+    clockid_t of_thread, of_process, of_main;
+    struct timespec pause = {0, 30000000}, until;
+    pthread_create(&thread, NULL, compute, NULL);
+    SHOW(pthread_getcpuclockid(thread, &of_thread));
+    SHOW(pthread_getcpuclockid(pthread_self(), &of_main));
+    SHOW(clock_getcpuclockid(0, &of_process));
+    clockid_t clocks[] = {of_thread, of_process, CLOCK_PROCESS_CPUTIME_ID};
+    for (int i = 0; i < 3; i++) {
+        long long start = now(clocks[i]);
+        SHOW(clock_nanosleep(clocks[i], 0, &pause, NULL));
+        CHECK(now(clocks[i]) - start >= 30000000);
+        clock_gettime(clocks[i], &until);
+        until.tv_nsec += 30000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        SHOW(clock_nanosleep(clocks[i], TIMER_ABSTIME, &until, NULL));
+        CHECK(now(clocks[i]) >= in_nanoseconds(until));
+        SHOW(clock_nanosleep(clocks[i], TIMER_ABSTIME, &until, NULL));
+    }
+    SHOW(clock_nanosleep(of_main, 0, &pause, NULL));
+    is_over = 1;
+    pthread_join(thread, NULL);
+    SHOW(clock_nanosleep(CLOCK_MONOTONIC_RAW, 0, &pause, NULL));
+    SHOW(clock_nanosleep(CLOCK_REALTIME_COARSE, 0, &pause, NULL));
+    SHOW(clock_nanosleep(CLOCK_BOOTTIME, 0, &pause, NULL));
+    SHOW(syscall(SYS_clock_nanosleep, CLOCK_THREAD_CPUTIME_ID, 0, &pause, NULL));
+    pause.tv_nsec = -1;
+    SHOW(clock_nanosleep(CLOCK_MONOTONIC_RAW, 0, &pause, NULL));
+    SHOW(clock_nanosleep(CLOCK_PROCESS_CPUTIME_ID, 0, &pause, NULL));
+}
+
 static void *sleep_in_thread(void *argument) {
     struct timespec pause = {0, ((long)argument + 1) * 2000000};
     return (void *)(long)nanosleep(&pause, NULL);
@@ -187,6 +230,7 @@ static void section_sleepers(void) {
 
 int main(int argc, char **argv) {
     static const struct section sections[] = {{"read", section_read}, {"vdso", section_vdso}, {"rate", section_rate},
-                                              {"sleep", section_sleep}, {"sleepers", section_sleepers}, {NULL, NULL}};
+                                              {"sleep", section_sleep}, {"cpu_sleep", section_cpu_sleep},
+                                              {"sleepers", section_sleepers}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

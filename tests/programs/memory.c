@@ -363,6 +363,44 @@ static void section_stack(void) {
     SHOW(use_stack(1700));
 }
 
+/* Limits of what may be mapped, which are not those of the memory that there is. */
+static void section_limits(void) {
+    struct rlimit before, limit;
+    SHOW(getrlimit(RLIMIT_AS, &before));
+    char *memory = map(64 * MEBIBYTE, PROT_READ | PROT_WRITE);
+    limit = (struct rlimit){.rlim_cur = 100 * MEBIBYTE, .rlim_max = before.rlim_max};
+    SHOW(setrlimit(RLIMIT_AS, &limit));
+    limit.rlim_cur = 0;
+    SHOW(getrlimit(RLIMIT_AS, &limit));
+    SHOW(limit.rlim_cur / MEBIBYTE);
+    SHOW_POINTER(mmap(NULL, 64 * MEBIBYTE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    SHOW_POINTER(mmap(NULL, 64 * MEBIBYTE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    SHOW_POINTER(mremap(memory, 64 * MEBIBYTE, 128 * MEBIBYTE, MREMAP_MAYMOVE));
+    SHOW_POINTER(sbrk(64 * MEBIBYTE));
+    /* In place of something it is no more. */
+    SHOW_POINTER(mmap(memory, 64 * MEBIBYTE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+    SHOW(use_stack(1000));
+    memset(memory, 1, 64 * MEBIBYTE);
+    SHOW(munmap(memory, 64 * MEBIBYTE));
+    SHOW_POINTER(memory = mmap(NULL, 64 * MEBIBYTE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    /* Less than there is takes nothing away. */
+    limit = (struct rlimit){.rlim_cur = MEBIBYTE, .rlim_max = before.rlim_max};
+    SHOW(prlimit(getpid(), RLIMIT_AS, &limit, NULL));
+    SHOW_POINTER(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    SHOW(use_stack(30));
+    SHOW(setrlimit(RLIMIT_AS, &before));
+    limit = (struct rlimit){.rlim_cur = 2, .rlim_max = 1};
+    SHOW(setrlimit(RLIMIT_AS, &limit));
+    SHOW(setrlimit(RLIMIT_DATA, &limit));
+    limit = (struct rlimit){.rlim_cur = 40 * MEBIBYTE, .rlim_max = before.rlim_max};
+    SHOW(setrlimit(RLIMIT_DATA, &limit));
+    SHOW_POINTER(mmap(NULL, 64 * MEBIBYTE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    SHOW_POINTER(mmap(NULL, 64 * MEBIBYTE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    SHOW_POINTER(mmap(NULL, 64 * MEBIBYTE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    /* A child has them too. */
+    SHOW(system("ulimit -d"));
+}
+
 static void section_errors(void) {
     char *memory = map(4 * PAGE, PROT_READ | PROT_WRITE);
     int anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -407,6 +445,7 @@ int main(int argc, char **argv) {
         {"file_shrunk", section_file_shrunk},
         {"protect", section_protect}, {"remap", section_remap}, {"advise", section_advise},
         {"advise_file", section_advise_file},
-        {"reserve", section_reserve}, {"stack", section_stack}, {"errors", section_errors}, {NULL, NULL}};
+        {"reserve", section_reserve}, {"stack", section_stack}, {"limits", section_limits},
+        {"errors", section_errors}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

@@ -367,6 +367,26 @@ static void section_numbers(void) {
     CHECK(CPU_ISSET(first, &cpus));
 }
 
+/* What is listed there is there, and is the program's. */
+static void section_descriptors(void) {
+    static const char *const directories[] = {"/proc/self/fd", "/proc/self/fdinfo", "/proc/thread-self/fd"};
+    dup2(0, 200);
+    for (int i = 0; i < 3; i++) {
+        DIR *stream = opendir(directories[i]);
+        int listed = 0, missing = 0, found = 0;
+        for (struct dirent *entry; stream && (entry = readdir(stream));) {
+            struct stat at;
+            listed++;
+            missing += fstatat(dirfd(stream), entry->d_name, &at, AT_SYMLINK_NOFOLLOW) != 0;
+            missing += entry->d_name[0] != '.' && fcntl(atoi(entry->d_name), F_GETFD) == -1;
+            found += !strcmp(entry->d_name, "200");
+        }
+        printf("%s: found %d, missing %d\n", directories[i], found, missing);
+        CHECK(listed >= 6);
+        closedir(stream);
+    }
+}
+
 int main(int argc, char **argv, char **envp) {
     arguments = argv;
     environment = envp;
@@ -374,6 +394,6 @@ int main(int argc, char **argv, char **envp) {
         {"areas", section_areas}, {"mappings", section_mappings}, {"files", section_files},
         {"threads", section_threads}, {"paths", section_paths}, {"start", section_start},
         {"task", section_task}, {"resident", section_resident},
-        {"numbers", section_numbers}, {NULL, NULL}};
+        {"descriptors", section_descriptors}, {"numbers", section_numbers}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

@@ -323,11 +323,46 @@ static void section_die_pipe(void) {
     SHOW(write(pipes[1], "x", 1));
 }
 
+static int tid_pipe[2];
+
+static void *wait_blocked(void *argument) {
+    (void)argument;
+    long tid = syscall(SYS_gettid);
+    if (write(tid_pipe[1], &tid, sizeof tid) < 0)
+        perror("write");
+    pause();
+    return NULL;
+}
+
+/* The number of a thread names its process to kill(2): any thread may take the signal. */
+static void section_by_thread(void) {
+    pthread_t thread;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    handle(SIGUSR1, 0);
+    SHOW(pipe(tid_pipe));
+    pthread_create(&thread, NULL, wait_blocked, NULL);
+    long tid;
+    SHOW(read(tid_pipe[0], &tid, sizeof tid));
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    SHOW(kill(tid, 0));
+    SHOW(kill(tid, SIGUSR1));
+    SHOW(calls);
+    SHOW(last_code);
+    union sigval value = {.sival_int = 4711};
+    SHOW(sigqueue(tid, SIGUSR1, value));
+    SHOW(calls);
+    SHOW(last_value);
+}
+
 int main(int argc, char **argv) {
     static const struct section sections[] = {
         {"raise", section_raise}, {"mask", section_mask}, {"altstack", section_altstack},
         {"flags", section_flags}, {"interrupt", section_interrupt}, {"sleep", section_sleep}, {"tick", section_tick},
         {"threads", section_threads}, {"die_term", section_die_term}, {"die_kill", section_die_kill}, {"die_usr1", section_die_usr1},
-        {"die_pipe", section_die_pipe}, {"die_segv", section_die_segv}, {"interval", section_interval}, {NULL, NULL}};
+        {"die_pipe", section_die_pipe}, {"die_segv", section_die_segv}, {"interval", section_interval},
+        {"by_thread", section_by_thread}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

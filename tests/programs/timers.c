@@ -385,6 +385,30 @@ static void run_signalfd_waits(void) {
     SHOW(wait(NULL) == (int)record->ssi_pid);
 }
 
+/* What a timer that is switched off still tells. */
+static void run_off(void) {
+    const int which[] = {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF};
+    struct itimerval off = {{10, 20}, {0, 0}}, old;
+    for (int i = 0; i < 3; i++) {
+        SHOW(setitimer(which[i], &off, NULL));
+        SHOW(getitimer(which[i], &old));
+        SHOW(old.it_interval.tv_sec);
+        SHOW(setitimer(which[i], &(struct itimerval){0}, &old));
+        SHOW(old.it_interval.tv_sec);
+        SHOW(old.it_value.tv_sec + old.it_value.tv_usec);
+    }
+    const clockid_t clocks[] = {CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID};
+    for (int i = 0; i < 2; i++) {
+        timer_t timer = make(clocks[i], SIGUSR1, 0);
+        struct itimerspec spec = in(0, 5000);
+        SHOW(timer_settime(timer, 0, &spec, NULL));
+        SHOW(timer_gettime(timer, &spec));
+        SHOW(spec.it_interval.tv_sec);
+        SHOW(spec.it_value.tv_sec + spec.it_value.tv_nsec);
+        SHOW(timer_delete(timer));
+    }
+}
+
 int main(int argc, char **argv) {
     const struct section sections[] = {
         {"once", run_once},
@@ -396,6 +420,7 @@ int main(int argc, char **argv) {
         {"thread", run_thread},
         {"function", run_function},
         {"ignored", run_ignored},
+        {"off", run_off},
         {"errors", run_errors},
         {"signalfd", run_signalfd},
         {"signalfd_waits", run_signalfd_waits},

@@ -1,3 +1,3 @@
 //! Clocks and sleeping.
 
-tacet_tests::sections!("clocks.c": read, vdso, rate, sleep, sleepers);
+tacet_tests::sections!("clocks.c": read, vdso, rate, sleep, cpu_sleep, sleepers);

@@ -1,3 +1,3 @@
 //! What the program reads about itself in `/proc`.
 
-tacet_tests::sections!("procfs.c": areas, mappings, files, threads, paths, start, numbers, task, resident);
+tacet_tests::sections!("procfs.c": areas, mappings, files, threads, paths, start, descriptors, numbers, task, resident);

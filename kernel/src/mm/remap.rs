@@ -9,6 +9,7 @@ use core::ops::Range;
 
 use shm_ipc::layout::{LARGE_PAGE, PAGE};
 
+use super::limits::counts_as_data;
 use super::page_up;
 use super::regions::{Kind, Vma};
 use super::space::AddressSpace;
@@ -40,6 +41,7 @@ impl AddressSpace {
             return Ok(addr);
         }
         let vma = resizable(&vma, addr, old_len)?;
+        self.check_limits(new_len - old_len, counts_as_data(vma.prot, vma.kind.is_shared()))?;
         let at_end = self.regions.find(addr).is_some_and(|whole| whole.end == vma.end) && old_len != 0;
         if at_end && self.grow(&vma, new_len).is_ok() {
             return Ok(addr);
@@ -69,6 +71,7 @@ impl AddressSpace {
             return self.relocate(&kept, to, new_len);
         }
         let vma = resizable(&vma, addr, old_len)?;
+        self.check_limits(new_len - old_len, counts_as_data(vma.prot, vma.kind.is_shared()))?;
         self.cut_out(to..end)?;
         self.release(to..end, false);
         self.relocate(&vma, to, new_len)

@@ -16,6 +16,7 @@ use shm_ipc::layout::{LARGE_PAGE, PAGE};
 use shm_ipc::region::Region;
 
 use super::frames::{Frames, Stock};
+use super::limits::{Limits, counts_as_data};
 use super::policy::Policy;
 use super::regions::{Kind, Regions, Vma};
 use super::translation::Translation;
@@ -83,6 +84,7 @@ pub struct AddressSpace {
     pub(super) guard: Range<u64>,
     next_id: u64,
     pub(super) policy: Policy,
+    pub(super) limits: Limits,
 }
 
 impl AddressSpace {
@@ -102,6 +104,7 @@ impl AddressSpace {
             range,
             next_id: 1,
             policy: Policy::DEFAULT,
+            limits: Limits::default(),
         }
     }
 
@@ -133,6 +136,7 @@ impl AddressSpace {
                 return Err(Errno::EOVERFLOW);
             }
             let at = self.choose(request.addr, len, flags)?;
+            self.check_limits_at(at..at + len, counts_as_data(prot, sharing == Sharing::Shared))?;
             self.map_file(at, len, prot, fd, offset, sharing)?;
             return Ok(at);
         }
@@ -147,6 +151,7 @@ impl AddressSpace {
             return Err(Errno::ENOMEM);
         }
         let at = self.choose(request.addr, len, flags)?;
+        self.check_limits_at(at..at + len, counts_as_data(prot, shared))?;
         let kind = if shared { Kind::SharedAnon { lazy, id: self.fresh_id() } } else { Kind::Anon { lazy } };
         self.map_anon(at, len, prot, kind)?;
         if flags & (linux::MAP_POPULATE | linux::MAP_LOCKED) != 0 {
@@ -198,6 +203,7 @@ impl AddressSpace {
             self.release(new..old, false);
         } else if new > old {
             let room = self.is_free(old..new) && new - old <= self.frames.total();
+            let room = room && self.check_limits(new - old, true).is_ok();
             if !room || self.map_anon(old, new - old, Prot::READ | Prot::WRITE, Kind::Heap).is_err() {
                 return self.heap.end;
             }
@@ -296,6 +302,7 @@ impl AddressSpace {
         if at < self.range.start || !replace && !self.regions.is_free(at..end) {
             return Err(Errno::EINVAL);
         }
+        self.check_limits_at(at..end, false)?;
         self.cut(at..end)?;
         self.platform.map_segment(at, len, shmid, !prot.contains(Prot::WRITE))?;
         if prot.contains(Prot::EXEC) {

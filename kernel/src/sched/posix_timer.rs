@@ -72,7 +72,9 @@ impl Clock {
         }
     }
 
-    fn now(&self) -> u64 {
+    /// What it shows.
+    #[must_use]
+    pub fn now(&self) -> u64 {
         match self {
             Clock::Time(_) => platform::get().monotonic(),
             Clock::Process => process::cpu_time(),
@@ -81,7 +83,8 @@ impl Clock {
     }
 
     /// When to look, for a deadline on this clock.
-    fn look_at(&self, deadline: u64) -> u64 {
+    #[must_use]
+    pub fn look_at(&self, deadline: u64) -> u64 {
         let Clock::Time(_) = self else {
             let left = deadline.saturating_sub(self.now());
             let at_once = if matches!(self, Clock::Process) { cores().len() as u64 } else { 1 };
@@ -163,7 +166,9 @@ impl Timer {
 
     fn set(&mut self, id: i32, deadline: u64, interval: u64) -> (u64, u64) {
         let old = self.left();
-        (self.deadline, self.interval) = (deadline, if deadline == 0 { 0 } else { interval });
+        // Linux keeps the interval of setitimer(2) on CPU time when it is switched off.
+        let keeps_interval = deadline != 0 || id >= FIRST_CPU_ALARM;
+        (self.deadline, self.interval) = (deadline, if keeps_interval { interval } else { 0 });
         self.sent = false;
         self.overrun = 0;
         self.arm(id);

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use shm_ipc::calls::{Call, Len, Shape};
 
-use super::special;
+use super::{limits, special};
 use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
 use crate::mm::{self, user};
@@ -25,6 +25,7 @@ fn check_numbers(row: &'static Call, args: &mut [u64; 6]) -> Result<(), Errno> {
     /// Of the 32-bit calls only (`MSG_CMSG_COMPAT`).
     const COMPAT: u64 = 0x8000_0000;
     const RESOURCES: u64 = 16;
+    const MOST_ENTRIES: u64 = 1 << 20;
     let low = |word: u64| u64::from(word as u32);
     let is_wrong = match row.nr {
         // sendmsg, recvmsg; recvmmsg, sendmmsg
@@ -40,6 +41,11 @@ fn check_numbers(row: &'static Call, args: &mut [u64; 6]) -> Result<(), Errno> {
         97 | 160 => low(args[0]) >= RESOURCES,
         // (prlimit64 looks at the new limit first)
         302 => args[2] == 0 && low(args[1]) >= RESOURCES,
+        // getdents, getdents64: what is not filled is not looked at, and more is asked for by another call
+        78 | 217 => {
+            args[2] = low(args[2]).min(MOST_ENTRIES);
+            false
+        }
         // readlink, readlinkat
         89 => {
             args[2] = low(args[2]);
@@ -70,6 +76,7 @@ pub fn forward(row: &'static Call, mut args: [u64; 6]) -> SysResult {
     match result {
         Err(Errno::EPIPE) => broken_pipe(row.nr, args),
         Err(Errno::EFBIG) => file_too_large(),
+        Ok(_) => limits::changed(row.nr, args),
         _ => {}
     }
     result
@@ -282,12 +289,8 @@ fn broken_pipe(nr: u32, args: [u64; 6]) {
 /// Linux sends SIGXFSZ along with EFBIG where the process's own limit is meant, not where the file system can
 /// do no more (`generic_write_check_limits` in mm/filemap.c). The signal went to the proxy, which made the call.
 fn file_too_large() {
-    const GETRLIMIT: u32 = 97;
-    const RLIMIT_FSIZE: u64 = 1;
-    let mut request = Request::kernel(GETRLIMIT);
-    request.set(0, RLIMIT_FSIZE);
-    request.kernel_buffer(1, alloc::vec![0xff; 16]);
-    let is_limited = request.run().result.is_ok() && request.kernel_bytes(0)[..8] != [0xff; 8];
+    const RLIMIT_FSIZE: u32 = 1;
+    let is_limited = limits::soft(RLIMIT_FSIZE).is_ok_and(|bytes| bytes != u64::MAX);
     if is_limited {
         send_myself(number::XFSZ);
     }

@@ -2,6 +2,7 @@
 
 mod exec;
 pub mod identity;
+mod limits;
 mod marshal;
 mod memory;
 mod named;

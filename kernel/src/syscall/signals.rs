@@ -210,7 +210,7 @@ pub fn kill(args: [u64; 6]) -> SysResult {
     if is_lent_to(pid) {
         return vfork::take_if_any(current(), signal);
     }
-    if pid as u32 != own_pid() {
+    if !names_process(pid) {
         return send_outside(u64::from(pid as u32), 0, raw, None);
     }
     if signal == 0 {
@@ -218,6 +218,11 @@ pub fn kill(args: [u64; 6]) -> SysResult {
     }
     signal::send_process(SigInfo::user(signal, own_pid(), boot::facts().info.ids[0] as u32));
     Ok(0)
+}
+
+/// Whether a number means this process: that of any of its threads does.
+fn names_process(pid: u64) -> bool {
+    pid as u32 == own_pid() || find(pid as u32).is_some()
 }
 
 /// Whether the current thread is the child with this number, before it executes anything.
@@ -279,7 +284,7 @@ pub fn rt_sigqueueinfo(args: [u64; 6]) -> SysResult {
     let [pid, raw, at, ..] = args;
     let signal = number(raw)?;
     let info = queued_info(signal, at)?;
-    if pid as u32 != own_pid() {
+    if !names_process(pid) {
         return send_outside(u64::from(pid as u32), 0, raw, Some(&info));
     }
     if signal != 0 && !signal::send_process(info) {

@@ -105,9 +105,33 @@ pub fn nanosleep(args: [u64; 6]) -> SysResult {
 /// clock_nanosleep(2)
 pub fn clock_nanosleep(args: [u64; 6]) -> SysResult {
     let [clock, flags, at, left, ..] = args;
-    time::clock(clock)?;
+    let is_cpu_time = (clock as u32).cast_signed() < 0 || clock as u32 == linux::CLOCK_PROCESS_CPUTIME_ID;
+    if clock as u32 == linux::CLOCK_THREAD_CPUTIME_ID {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let counted = Clock::find(clock as u32)?;
     let ns = time::read_timespec(at)?;
-    sleep(clock, ns, flags & u64::from(linux::TIMER_ABSTIME) != 0, left)
+    let absolute = flags & u64::from(linux::TIMER_ABSTIME) != 0;
+    if is_cpu_time { sleep_on_cpu_time(&counted, ns, absolute, left) } else { sleep(clock, ns, absolute, left) }
+}
+
+/// Sleeps until others have used so much CPU time (`do_cpu_nanosleep` in kernel/time/posix-cpu-timers.c).
+fn sleep_on_cpu_time(clock: &Clock, ns: u64, absolute: bool, left: u64) -> SysResult {
+    let thread = current_arc();
+    if matches!(clock, Clock::Thread(counted) if counted.tid == thread.tid) {
+        // One's own time stands still while one sleeps.
+        return Err(Errno::EINVAL);
+    }
+    let deadline = if absolute { ns } else { clock.now().saturating_add(ns) };
+    while clock.now() < deadline {
+        if wait::sleep_until(&thread, Some(clock.look_at(deadline))) != Wake::Timeout {
+            if !absolute && left != 0 {
+                user::write(left, &time::timespec(deadline.saturating_sub(clock.now())))?;
+            }
+            return Err(Errno::EINTR);
+        }
+    }
+    Ok(0)
 }
 
 fn sleep(clock: u64, ns: u64, absolute: bool, left: u64) -> SysResult {

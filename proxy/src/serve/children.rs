@@ -22,6 +22,7 @@ use shm_ipc::ring::Submission;
 
 use super::call::Call;
 use super::host::{self, Arg, Errno, Outcome};
+use super::limits::Kept;
 use super::pool::Lead;
 use super::programs::Programs;
 use super::{Cell as Served, Service, dispatch};
@@ -83,10 +84,11 @@ pub fn vfork(call: &mut Call<'_, '_>) -> Outcome {
     };
     let nofile = call.descriptors().limit();
     let executed = call.service.programs.current();
+    let limits = call.service.limits.inherited();
     match host::fork() {
         Ok(None) => {
             close(ours);
-            stand_in(call.service, theirs, nofile, Programs::new(executed))
+            stand_in(call.service, theirs, nofile, Programs::new(executed), limits)
         }
         Ok(Some(pid)) => {
             HAS_CHILDREN.set(true);
@@ -108,7 +110,7 @@ fn close(fd: i32) {
 
 /// The copy's life: it makes calls until it executes something or is told to end. All that it uses of
 /// the proxy's state is made anew, since other threads may have had the original in their hands.
-fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Programs) -> ! {
+fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Programs, limits: Kept) -> ! {
     let own = host::own_pid();
     take_limits(original.cell.child);
     let cell = Served {
@@ -127,7 +129,7 @@ fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Progr
         threads: None,
         unlaunched: None,
     };
-    let Some(service) = Service::apart(cell, programs) else { host::exit(125) };
+    let Some(service) = Service::apart(cell, programs, limits) else { host::exit(125) };
     let service = Arc::new(service);
     let mut block = Box::new(Block::empty());
     let mut message = [0; MESSAGE];

@@ -1,12 +1,62 @@
 //! Resource limits. That of descriptors is the program's own affair: the process's real one is
-//! higher, to make room for the proxy. All others are the cell's process's; that of the size of files is the
+//! higher, to make room for the proxy. So are those on memory, which the kernel keeps: Linux would count
+//! the whole of the cell's memory. All others are the cell's process's; that of the size of files is the
 //! proxy's too, which writes for the program.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use super::call::Call;
 use super::host::{self, Arg, Errno, Outcome};
 
 const NOFILE: i32 = libc::RLIMIT_NOFILE as i32;
 const FSIZE: i32 = libc::RLIMIT_FSIZE as i32;
+const OF_MEMORY: [i32; 2] = [libc::RLIMIT_AS as i32, libc::RLIMIT_DATA as i32];
+
+/// Limits that Linux is not told of, as far as the program has set them.
+#[derive(Debug, Default)]
+pub struct Kept(Mutex<BTreeMap<i32, [u8; 16]>>);
+
+impl Kept {
+    /// What a child of the program inherits.
+    pub fn inherited(&self) -> Self {
+        Kept(Mutex::new(self.all()))
+    }
+
+    fn all(&self) -> BTreeMap<i32, [u8; 16]> {
+        // One entry is put in at a time.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, resource: i32, limit: [u8; 16]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(resource, limit);
+    }
+
+    /// Makes them this process's, which is about to execute something; gives what they were.
+    pub fn impose(&self) -> Vec<(i32, [u8; 16])> {
+        let all = self.all();
+        all.iter()
+            .filter_map(|(resource, limit)| Some((*resource, exchange(0, *resource, Some(limit)).ok()?)))
+            .collect()
+    }
+}
+
+/// Takes limits back, as far as Linux lets this process.
+pub fn restore(limits: &[(i32, [u8; 16])]) {
+    for (resource, limit) in limits {
+        let _ = exchange(0, *resource, Some(limit));
+    }
+}
+
+/// prlimit64(2) of a process of Linux.
+fn exchange(pid: i32, resource: i32, new: Option<&[u8; 16]>) -> Result<[u8; 16], Errno> {
+    let mut before = [0; 16];
+    let [pid, resource] = [pid as u64, resource as u64].map(Arg::number);
+    let new = new.map_or(Arg::null(), |bytes| Arg::input(bytes));
+    let args = [pid, resource, new, Arg::output(&mut before), Arg::null(), Arg::null()];
+    host::call(libc::SYS_prlimit64 as u32, &args)?;
+    Ok(before)
+}
 
 /// prlimit64(2)
 pub fn prlimit(call: &Call<'_, '_>) -> Outcome {
@@ -44,27 +94,36 @@ fn limits(call: &Call<'_, '_>, pid: i32, resource: i32, new: Option<usize>, old:
         if let Some(wanted) = wanted {
             descriptors.set_limit(host::u64_at(&wanted, 0), host::u64_at(&wanted, 8), is_privileged())?;
         }
+    } else if call.is_own(pid) && OF_MEMORY.contains(&resource) {
+        before = match call.service.limits.all().get(&resource) {
+            Some(kept) => *kept,
+            None => exchange(call.service.cell.child, resource, None)?,
+        };
+        if let Some(wanted) = wanted {
+            check(&before, &wanted)?;
+            call.service.limits.set(resource, wanted);
+        }
     } else {
         let pid = if pid == 0 { call.service.cell.child } else { pid };
-        let args = [
-            Arg::number(pid as u64),
-            Arg::number(resource as u64),
-            wanted.as_ref().map_or(Arg::null(), |bytes| Arg::input(bytes)),
-            Arg::output(&mut before),
-            Arg::null(),
-            Arg::null(),
-        ];
-        call.inline(libc::SYS_prlimit64, &args)?;
+        before = exchange(pid, resource, wanted.as_ref())?;
         if let (Some(wanted), true, FSIZE) = (&wanted, call.is_own(pid), resource) {
-            let none = Arg::null;
-            let args = [Arg::number(0), Arg::number(FSIZE as u64), Arg::input(wanted), none(), none(), none()];
-            call.inline(libc::SYS_prlimit64, &args)?;
+            exchange(0, FSIZE, Some(wanted))?;
         }
     }
     if let Some(index) = old {
         call.copy_out(index, 0, &before)?;
     }
     Ok(0)
+}
+
+/// As `do_prlimit` in kernel/sys.c.
+fn check(before: &[u8; 16], wanted: &[u8; 16]) -> Result<(), Errno> {
+    let (soft, hard) = (host::u64_at(wanted, 0), host::u64_at(wanted, 8));
+    match () {
+        () if soft > hard => Err(Errno(libc::EINVAL)),
+        () if hard > host::u64_at(before, 8) && !is_privileged() => Err(Errno(libc::EPERM)),
+        () => Ok(()),
+    }
 }
 
 fn is_privileged() -> bool {

@@ -36,6 +36,7 @@ mod files;
 mod foreign;
 mod host;
 mod limits;
+mod listing;
 pub mod machine;
 mod messages;
 pub mod open_mpi;
@@ -71,6 +72,7 @@ use children::Children;
 use copies::Copies;
 use descriptors::Descriptors;
 use foreign::Mappings;
+use limits::Kept;
 use machine::Machine;
 use open_mpi::Unlaunched;
 use peers::Peers;
@@ -149,6 +151,7 @@ pub(crate) struct Service {
     copies: Copies,
     peers: Peers,
     programs: Programs,
+    limits: Kept,
     children: Children,
     pool: Pool,
     /// Whether this process stands in for a child of the program.
@@ -173,7 +176,7 @@ impl Service {
 
     /// For a process that stands in for a child of the program: it takes nothing from rings. `None` when
     /// the layout does not fit the region.
-    fn apart(cell: Cell, programs: Programs) -> Option<Self> {
+    fn apart(cell: Cell, programs: Programs, limits: Kept) -> Option<Self> {
         let (faults, _) = crossbeam_channel::bounded(1);
         let (ended, _) = crossbeam_channel::bounded(1);
         Some(Service {
@@ -185,6 +188,7 @@ impl Service {
             copies: Copies::default(),
             peers: Peers::default(),
             programs,
+            limits,
             children: Children::default(),
             pool: Pool::default(),
             stands_in: true,
@@ -279,6 +283,7 @@ pub fn serve(cell: Cell) -> io::Result<Server> {
         copies: Copies::default(),
         peers: Peers::default(),
         programs: Programs::new(Executed { exe: cell.exe.clone(), fd: cell.exec_fd }),
+        limits: Kept::default(),
         children: Children::default(),
         pool: Pool::default(),
         stands_in: false,

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::call::Call;
 use super::host::{self, Arg, Errno, Outcome};
-use super::paths;
+use super::{limits, paths};
 use crate::exec;
 
 /// A program's file.
@@ -148,7 +148,9 @@ pub fn execute(call: &mut Call<'_, '_>) -> Outcome {
     )?;
     let before = host::set_signals(host::u64_at(&signals, 0), host::u64_at(&signals, 8));
     let args = [Arg::text(&path), Arg::strings(&args), Arg::strings(&env), Arg::null(), Arg::null(), Arg::null()];
+    let limits = call.service.limits.impose();
     let refused = call.inline(libc::SYS_execve, &args);
+    limits::restore(&limits);
     host::set_signals(0, before);
     refused
 }
