@@ -20,6 +20,7 @@ mod copies;
 mod cut;
 mod fault;
 mod frames;
+mod limits;
 mod pieces;
 pub mod policy;
 mod populate;

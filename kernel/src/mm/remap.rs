@@ -13,6 +13,7 @@ use super::page_up;
 use super::regions::{Kind, Vma};
 use super::space::AddressSpace;
 use crate::abi::{Errno, SysResult, linux};
+use crate::platform::Prot;
 
 impl AddressSpace {
     /// mremap(2).
@@ -47,6 +48,7 @@ impl AddressSpace {
         if !may_move {
             return Err(Errno::ENOMEM);
         }
+        self.check_growth(&vma, new_len)?;
         let phase = if new_len >= LARGE_PAGE { addr % LARGE_PAGE } else { 0 };
         let window = self.range.start..self.top();
         let to = self.gap_within(window, new_len, PAGE, phase).ok_or(Errno::ENOMEM)?;
@@ -74,12 +76,21 @@ impl AddressSpace {
         self.relocate(&vma, to, new_len)
     }
 
+    /// Whether limits let `vma` have `new_len` bytes.
+    fn check_growth(&self, vma: &Vma, new_len: u64) -> Result<(), Errno> {
+        // Where is all the same: as many bytes behind the last address of all.
+        let more = new_len.saturating_sub(vma.end - vma.start);
+        let end = self.range.end;
+        self.check_limits(end..end.saturating_add(more), vma.prot.contains(Prot::WRITE) && !vma.kind.is_shared())
+    }
+
     /// Makes `vma`, which ends a region, longer where it is.
     fn grow(&mut self, vma: &Vma, new_len: u64) -> Result<(), Errno> {
         let end = vma.start.checked_add(new_len).ok_or(Errno::ENOMEM)?;
         if !self.is_free(vma.end..end) {
             return Err(Errno::ENOMEM);
         }
+        self.check_growth(vma, new_len)?;
         if vma.kind.has_frames() {
             return self.map_more(vma, vma.end..end, None);
         }

@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 
 use shm_ipc::calls::{Call, Len, Shape};
 
-use super::special;
+use super::{procfs, special};
 use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
 use crate::mm::{self, user};
 use crate::sched::signal::{self, SigInfo, number};
-use crate::sched::thread::current_arc;
+use crate::sched::thread::{current, current_arc};
 
 /// Linux's MAX_RW_COUNT: no call transfers more at once.
 const MAX_TRANSFER: u64 = 0x7fff_f000;
@@ -18,6 +18,8 @@ const MAX_TRANSFER: u64 = 0x7fff_f000;
 const MAX_IOVECS: u64 = 1024;
 
 const GETGROUPS: u32 = 115;
+const SETRLIMIT: u32 = 160;
+const PRLIMIT64: u32 = 302;
 
 /// What Linux refuses in numbers before it looks at anything else, and lengths that it takes for an
 /// `int`.
@@ -57,6 +59,9 @@ fn check_numbers(row: &'static Call, args: &mut [u64; 6]) -> Result<(), Errno> {
 /// Forwards a call of the program.
 pub fn forward(row: &'static Call, mut args: [u64; 6]) -> SysResult {
     check_numbers(row, &mut args)?;
+    if let Some(result) = procfs::read_link(row, args) {
+        return result;
+    }
     let result = if special::is_special(row.nr) {
         special::forward(row, args).map_err(|errno| match errno {
             // They see to it themselves.
@@ -68,11 +73,29 @@ pub fn forward(row: &'static Call, mut args: [u64; 6]) -> SysResult {
         build(row, args).and_then(|mut request| request.run().result)
     };
     match result {
+        Ok(_) if matches!(row.nr, SETRLIMIT | PRLIMIT64) => note_memory_limit(row.nr, args),
         Err(Errno::EPIPE) => broken_pipe(row.nr, args),
         Err(Errno::EFBIG) => file_too_large(),
         _ => {}
     }
     result
+}
+
+/// A limit of memory that the proxy has accepted holds from now on.
+fn note_memory_limit(nr: u32, args: [u64; 6]) {
+    const RLIMIT_DATA: u32 = 2;
+    const RLIMIT_AS: u32 = 9;
+    let (pid, resource, new) = if nr == SETRLIMIT { (0, args[0], args[1]) } else { (args[0], args[1], args[2]) };
+    let is_own = pid as u32 == 0 || u64::from(pid as u32) == crate::boot::facts().info.pid;
+    if new == 0 || !is_own || current().lent.to().is_some() {
+        return;
+    }
+    let Ok(soft) = user::read::<u64>(new) else { return };
+    match resource as u32 {
+        RLIMIT_DATA => mm::space().limit_data(soft),
+        RLIMIT_AS => mm::space().limit_all(soft),
+        _ => {}
+    }
 }
 
 /// Puts a request together by the shapes alone.
@@ -192,7 +215,11 @@ fn buffer(
             if direction == Direction::In && !reads_prefix(nr) {
                 return request.structure(index, at, len, direction);
             }
-            prefix(request, index, at, len, direction)
+            let covered = prefix(request, index, at, len, direction)?;
+            if takes_pieces(nr) {
+                request.asked_for_more(len - covered);
+            }
+            Ok(())
         }
         Len::AtArg(arg) => {
             let pointer = args[arg as usize];
@@ -203,7 +230,7 @@ fn buffer(
             if len.cast_signed() < 0 {
                 return Err(Errno::EINVAL);
             }
-            prefix(request, index, at, u64::from(len), direction)
+            prefix(request, index, at, u64::from(len), direction).map(drop)
         }
     }
 }
@@ -214,9 +241,15 @@ fn check_end(at: u64, len: u64) -> Result<(), Errno> {
     if is_beyond { Err(Errno::EFAULT) } else { Ok(()) }
 }
 
-fn prefix(request: &mut Request, index: usize, at: u64, len: u64, direction: Direction) -> Result<(), Errno> {
+/// Gives how many bytes are there.
+fn prefix(request: &mut Request, index: usize, at: u64, len: u64, direction: Direction) -> SysResult {
     let covered = request.buffer(index, at, len, direction)?;
-    if covered == 0 && len != 0 { Err(Errno::EFAULT) } else { Ok(()) }
+    if covered == 0 && len != 0 { Err(Errno::EFAULT) } else { Ok(covered) }
+}
+
+/// read, write, pread64, pwrite64 and recvfrom: what the proxy transfers in pieces.
+fn takes_pieces(nr: u32) -> bool {
+    matches!(nr, 0 | 1 | 17 | 18 | 45)
 }
 
 /// Passes the buffers of an array of iovecs as one argument.
@@ -243,6 +276,7 @@ pub fn iovecs(request: &mut Request, index: usize, at: u64, count: u64, directio
         any |= covered != 0;
         left -= covered;
         if covered < len {
+            request.asked_for_more(len - covered);
             return if any { Ok(()) } else { Err(Errno::EFAULT) };
         }
     }

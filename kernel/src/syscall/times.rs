@@ -105,8 +105,11 @@ pub fn nanosleep(args: [u64; 6]) -> SysResult {
 /// clock_nanosleep(2)
 pub fn clock_nanosleep(args: [u64; 6]) -> SysResult {
     let [clock, flags, at, left, ..] = args;
-    time::clock(clock)?;
+    time::sleeps_on(clock)?;
     let ns = time::read_timespec(at)?;
+    if clock as u32 == linux::CLOCK_PROCESS_CPUTIME_ID {
+        return sleep_by_cpu_time(ns, flags & u64::from(linux::TIMER_ABSTIME) != 0, left);
+    }
     sleep(clock, ns, flags & u64::from(linux::TIMER_ABSTIME) != 0, left)
 }
 
@@ -120,6 +123,27 @@ fn sleep(clock: u64, ns: u64, absolute: bool, left: u64) -> SysResult {
         user::write(left, &time::timespec(rest))?;
     }
     Err(Errno::EINTR)
+}
+
+/// Until the program has used so much time on its cores, which may all add to it at once.
+fn sleep_by_cpu_time(ns: u64, absolute: bool, left: u64) -> SysResult {
+    /// Between looks at what may stand still.
+    const LEAST: u64 = 1_000_000;
+    let until = if absolute { ns } else { process::cpu_time().saturating_add(ns) };
+    let cores = crate::sched::cores().len().max(1) as u64;
+    loop {
+        let rest = until.saturating_sub(process::cpu_time());
+        if rest == 0 {
+            return Ok(0);
+        }
+        let deadline = platform::get().monotonic() + (rest / cores).max(LEAST);
+        if wait::sleep_until(&current_arc(), Some(deadline)) != Wake::Timeout {
+            if !absolute && left != 0 {
+                user::write(left, &time::timespec(rest))?;
+            }
+            return Err(Errno::EINTR);
+        }
+    }
 }
 
 const ITIMER_REAL: u64 = 0;

@@ -70,6 +70,7 @@ use children::Children;
 use copies::Copies;
 use descriptors::Descriptors;
 use foreign::Mappings;
+use limits::MemoryLimits;
 use machine::Machine;
 use peers::Peers;
 use pool::Pool;
@@ -146,6 +147,7 @@ pub(crate) struct Service {
     peers: Peers,
     programs: Programs,
     children: Children,
+    memory_limits: MemoryLimits,
     pool: Pool,
     /// Whether this process stands in for a child of the program.
     stands_in: bool,
@@ -182,6 +184,7 @@ impl Service {
             peers: Peers::default(),
             programs,
             children: Children::default(),
+            memory_limits: MemoryLimits::default(),
             pool: Pool::default(),
             stands_in: true,
             stopped: AtomicBool::new(false),
@@ -276,6 +279,7 @@ pub fn serve(cell: Cell) -> io::Result<Server> {
         peers: Peers::default(),
         programs: Programs::new(Executed { exe: cell.exe.clone(), fd: cell.exec_fd }),
         children: Children::default(),
+        memory_limits: MemoryLimits::default(),
         pool: Pool::default(),
         stands_in: false,
         stopped: AtomicBool::new(false),

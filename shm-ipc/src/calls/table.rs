@@ -180,7 +180,7 @@ calls! {
     154 modify_ldt Unsupported() "";
     155 pivot_root Unsupported() "";
     156 _sysctl Unsupported() "";
-    157 prctl Local() "PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_SET_DUMPABLE, PR_GET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_SET_VMA, PR_SET_PTRACER, PR_CAPBSET_READ, PR_GET_TIMERSLACK, PR_SET_TIMERSLACK; others are refused with EINVAL and named";
+    157 prctl Local() "PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_SET_DUMPABLE, PR_GET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_SET_VMA, PR_SET_PTRACER, PR_CAPBSET_READ, PR_GET_TIMERSLACK, PR_SET_TIMERSLACK, PR_GET_TID_ADDRESS, PR_GET_SECCOMP, PR_GET_SECUREBITS, PR_CAP_AMBIENT, PR_MCE_KILL, PR_MCE_KILL_GET, and what is so anyway of KEEPCAPS, THP_DISABLE, TSC, TIMING and CHILD_SUBREAPER; others are refused with EINVAL and named";
     158 arch_prctl Local() "";
     159 adjtimex Forwarded(InOut(Fixed(208))) "";
     160 setrlimit Forwarded(Int, In(Fixed(16))) "";
