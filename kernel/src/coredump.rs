@@ -2,8 +2,8 @@
 //!
 //! The file is Linux's (`fs/coredump.c`, `fs/binfmt_elf.c`): an ELF file with notes about the process and
 //! each of its threads, and the program's memory. It is written through the proxy, with the program's
-//! rights and limits, where `/proc/sys/kernel/core_pattern` says. A pattern that pipes it to a program of
-//! Linux's own is refused by name.
+//! rights and limits, where `/proc/sys/kernel/core_pattern` says. Only Linux can feed the program of a
+//! pattern that pipes dumps: then the file is called `core`, and is named together with the program.
 //!
 //! What goes in: all that has no file, and private mappings of files that are not code, since they may
 //! have been written. Code is found in its file (`NT_FILE` names it), shared files are where they were.
@@ -61,26 +61,21 @@ pub fn leave(info: &SigInfo) {
         return;
     }
     stop::halt_others();
-    match write(info, limit) {
-        Ok(path) => forward::notice(&format!("core dumped to {path}")),
-        Err(Left::Pipe(program)) => forward::notice(&format!(
-            "no core dump: /proc/sys/kernel/core_pattern wants it piped to {program}, which is not supported; \
-             write a file name there"
+    match place(info).and_then(|place| write(info, limit, &place).map(|()| place)) {
+        Ok(Place { path, handler: None }) => forward::notice(&format!("core dumped to {path}")),
+        Ok(Place { path, handler: Some(program) }) => forward::notice(&format!(
+            "core dumped to {path}: /proc/sys/kernel/core_pattern wants it piped to {program}, which Linux does for \
+             its own processes only"
         )),
-        Err(Left::Failed(errno)) => forward::notice(&format!("no core dump: {errno}; see core(5)")),
+        Err(errno) => forward::notice(&format!("no core dump: {errno}; see core(5)")),
     }
 }
 
-/// Why there is none.
-enum Left {
-    Pipe(String),
-    Failed(Errno),
-}
-
-impl From<Errno> for Left {
-    fn from(errno: Errno) -> Self {
-        Left::Failed(errno)
-    }
+/// Where the dump goes.
+struct Place {
+    path: String,
+    /// The program that Linux would have piped it to.
+    handler: Option<String>,
 }
 
 /// RLIMIT_CORE in force; none when that can't be found out.
@@ -95,9 +90,8 @@ fn limit() -> u64 {
     request.kernel_bytes(0)[..8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
-fn write(info: &SigInfo, limit: u64) -> Result<String, Left> {
-    let path = path(info)?;
-    let file = File::create(&path)?;
+fn write(info: &SigInfo, limit: u64, place: &Place) -> Result<(), Errno> {
+    let file = File::create(&place.path)?;
     let segments = segments();
     let notes = notes::all(info, &proc_file::maps().unwrap_or_default());
     let table = EHDR + PHDR * (segments.len() as u64 + 1);
@@ -118,8 +112,7 @@ fn write(info: &SigInfo, limit: u64) -> Result<String, Left> {
         file.write_memory(segment, to, limit)?;
         to += segment.range.end - segment.range.start;
     }
-    file.end_at(to.min(limit))?;
-    Ok(path)
+    file.end_at(to.min(limit))
 }
 
 /// A part of the program's memory.
@@ -263,13 +256,13 @@ impl Drop for File {
     }
 }
 
-/// Where the file goes: `core_pattern` with its specifiers replaced.
-fn path(info: &SigInfo) -> Result<String, Left> {
+/// Where the file goes: `core_pattern` with its specifiers replaced. What is to be piped goes where Linux
+/// puts dumps unless it is told otherwise.
+fn place(info: &SigInfo) -> Result<Place, Errno> {
     let read = |path: &str| proc_file::read(path).map(|bytes| String::from_utf8_lossy(&bytes).trim_end().into());
     let pattern: String = read("/proc/sys/kernel/core_pattern")?;
-    if let Some(program) = pattern.strip_prefix('|') {
-        return Err(Left::Pipe(program.split(' ').next().unwrap_or_default().into()));
-    }
+    let handler = pattern.strip_prefix('|').map(|program| program.split(' ').next().unwrap_or_default().into());
+    let pattern = if handler.is_some() { "core" } else { &pattern };
     let uses_pid: String = read("/proc/sys/kernel/core_uses_pid").unwrap_or_default();
     let pid = boot::facts().info.pid;
     let mut path = String::new();
@@ -287,7 +280,7 @@ fn path(info: &SigInfo) -> Result<String, Left> {
     if !has_pid && uses_pid != "0" && !uses_pid.is_empty() {
         path += &format!(".{pid}");
     }
-    if path.is_empty() { Err(Left::Failed(Errno::EINVAL)) } else { Ok(path) }
+    if path.is_empty() { Err(Errno::EINVAL) } else { Ok(Place { path, handler }) }
 }
 
 fn replacement(specifier: Option<char>, info: &SigInfo) -> String {

@@ -251,6 +251,8 @@ pub struct Request {
     late: Option<Late>,
     interruptible: bool,
     has_bad_pointers: bool,
+    /// Whether the buffer that was passed last reaches beyond the program's memory.
+    memory_ends: bool,
 }
 
 /// Which way a buffer's content goes.
@@ -287,6 +289,7 @@ impl Request {
             late: None,
             interruptible: true,
             has_bad_pointers: false,
+            memory_ends: false,
         }
     }
 
@@ -302,6 +305,14 @@ impl Request {
     pub fn bad_pointer(&mut self, arg: usize) {
         self.spans[arg] = Span::default();
         self.has_bad_pointers = true;
+    }
+
+    /// Of the payload that was passed last, `bytes` more were asked for. Where that is because memory ends
+    /// there, Linux is to find it so.
+    pub fn asked_for_more(&mut self, bytes: u64) {
+        if self.memory_ends {
+            self.args[private::MISSING] = bytes;
+        }
     }
 
     /// Nothing is passed as argument `arg` of what has been so far.
@@ -360,7 +371,7 @@ impl Request {
         {
             // Pinned before the lock is given back: nobody else can get the frames in between.
             let mut space = mm::space();
-            space.pieces(at, len, direction.access(), &mut pieces);
+            self.memory_ends = space.pieces(at, len, direction.access(), &mut pieces) < len;
             for piece in &pieces {
                 if let Piece::Frames { frame, len } = *piece {
                     space.pin(frame, len);

@@ -106,8 +106,22 @@ pub fn deadline(id: u64, ns: u64, absolute: bool) -> SysResult {
         linux::CLOCK_REALTIME | linux::CLOCK_TAI | linux::CLOCK_BOOTTIME => {
             Ok(now.saturating_add(ns.saturating_sub(clock(id)?)))
         }
-        linux::CLOCK_PROCESS_CPUTIME_ID => Err(Errno::EOPNOTSUPP),
         _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Whether one can sleep on clock `id`.
+///
+/// # Errors
+/// `EINVAL` for a clock that is not known, `EOPNOTSUPP` for one that wakes nobody.
+pub fn sleeps_on(id: u64) -> Result<(), Errno> {
+    const BOOTTIME_ALARM: u32 = linux::CLOCK_BOOTTIME_ALARM;
+    match id as u32 {
+        linux::CLOCK_THREAD_CPUTIME_ID | linux::CLOCK_MONOTONIC_RAW => Err(Errno::EOPNOTSUPP),
+        linux::CLOCK_REALTIME_COARSE | linux::CLOCK_MONOTONIC_COARSE => Err(Errno::EOPNOTSUPP),
+        // They would wake the machine.
+        linux::CLOCK_REALTIME_ALARM | BOOTTIME_ALARM => Err(Errno::EOPNOTSUPP),
+        _ => clock(id).map(drop),
     }
 }
 

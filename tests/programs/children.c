@@ -314,6 +314,22 @@ static void run_vanish(void) {
         kill(child, SIGCONT);
         SHOW(waitpid(child, &status, 0) == child);
     }
+    /* What has ended before the word was given is judged by the word before. */
+    for (int way = 0; way < 2; way++) {
+        pid_t before, after;
+        int status = 0;
+        siginfo_t info;
+        CHECK(posix_spawn(&before, "/bin/sh", NULL, NULL, ends, environ) == 0);
+        SHOW(waitid(P_PID, (id_t)before, &info, WEXITED | WNOWAIT));
+        sigaction(SIGCHLD, ways[way], NULL);
+        CHECK(posix_spawn(&after, "/bin/sh", NULL, NULL, ends, environ) == 0);
+        SHOW(waitpid(before, &status, 0) == before);
+        SHOW(status);
+        while (kill(after, 0) == 0 && waitpid(after, &status, WNOHANG) == 0)
+            usleep(1000);
+        sigaction(SIGCHLD, &plain, NULL);
+        SHOW(waitpid(after, &status, 0));
+    }
 }
 
 static void run_usage(void) {

@@ -66,6 +66,10 @@ impl AddressSpace {
         let whole = self.regions.covers(range.clone());
         let parts: Vec<Vma> = self.regions.within(range).collect();
         for part in parts {
+            let takes_away = matches!(advice, Advice::DontNeed | Advice::Free) && number != linux::MADV_DONTNEED_LOCKED;
+            if part.locked && (takes_away || advice == Advice::Remove) {
+                return Err(Errno::EINVAL);
+            }
             if part.kind.has_frames() {
                 self.advise_frames(&part, advice)?;
             } else if matches!(advice, Advice::Free | Advice::WipeOnFork) {
@@ -138,11 +142,11 @@ impl AddressSpace {
         (foreign.map(|vma| vma.range()).collect(), self.regions.covers(range))
     }
 
-    /// mlock(2): memory that has frames is resident; what has none yet gets them.
+    /// mlock(2), munlock(2): memory that has frames is resident; what has none yet gets them with `fill`.
     ///
     /// # Errors
     /// `ENOMEM` for a hole, `EAGAIN` when there are not enough frames.
-    pub fn lock_range(&mut self, addr: u64, len: u64, fill: bool) -> SysResult {
+    pub fn lock_range(&mut self, addr: u64, len: u64, lock: bool, fill: bool) -> SysResult {
         let start = addr / PAGE * PAGE;
         let len = page_up_wrapping(len.wrapping_add(addr - start));
         let range = pages_of(start, len).ok_or(Errno::EINVAL)?;
@@ -154,19 +158,24 @@ impl AddressSpace {
         if fill && inaccessible || ends_within {
             return Err(Errno::ENOMEM);
         }
-        if fill && !self.fill_range(range) { Err(Errno::EAGAIN) } else { Ok(0) }
+        if fill && !self.fill_range(range.clone()) {
+            return Err(Errno::EAGAIN);
+        }
+        self.regions.update(range, |vma| vma.locked = lock);
+        Ok(0)
     }
 
     /// mbind(2).
     ///
     /// # Errors
-    /// `EINVAL` for what is not a range of pages, `EFAULT` for a hole.
+    /// `EINVAL` for what is not a range of pages, `EFAULT` for a hole, except for the default policy.
     pub fn bind(&mut self, addr: u64, len: u64, policy: Policy) -> SysResult {
         if !addr.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
         }
         let range = pages_of(addr, page_up_wrapping(len)).ok_or(Errno::EINVAL)?;
-        if !self.regions.covers(range.clone()) {
+        // To take policies back, holes do not matter (`queue_pages_range`).
+        if policy != Policy::DEFAULT && !self.regions.covers(range.clone()) {
             return Err(Errno::EFAULT);
         }
         self.regions.update(range, |vma| vma.policy = policy);

@@ -14,6 +14,8 @@ use crate::platform::{Prot, Sharing};
 pub struct Sizes {
     /// All that is mapped.
     pub mapped: u64,
+    /// What mlock(2) and its like were said of.
+    pub locked: u64,
     /// What has frames or shows pages of Linux.
     pub resident: u64,
     /// What of that shows pages of Linux.
@@ -60,6 +62,7 @@ impl AddressSpace {
         for vma in self.programs() {
             let len = vma.end - vma.start;
             sizes.mapped += len;
+            sizes.locked += if vma.locked { len } else { 0 };
             if vma.kind.has_frames() {
                 sizes.resident += self.mapped.filled(vma.range(), len);
             } else {
@@ -121,6 +124,7 @@ mod tests {
         ];
         assert_eq!(kinds, expected);
         let expected = Sizes {
+            locked: 0,
             mapped: 5 * PAGE + (1 << 20),
             resident: 5 * PAGE,
             of_linux: PAGE,

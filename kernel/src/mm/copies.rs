@@ -51,7 +51,7 @@ impl AddressSpace {
         let file_end = self.read_copy(at..at + len, prot, fd, offset).inspect_err(|_| self.platform.drop_file(id))?;
         let written = prot.contains(Prot::WRITE);
         let kind = Kind::FileCopy { offset, file_end, written, id };
-        self.regions.insert(Vma { start: at, end: at + len, prot, kind, policy: Policy::DEFAULT });
+        self.regions.insert(Vma { start: at, end: at + len, prot, kind, policy: Policy::DEFAULT, locked: false });
         Ok(())
     }
 

@@ -21,6 +21,7 @@ mod cut;
 mod fault;
 mod frames;
 mod limits;
+mod locks;
 mod pieces;
 pub mod policy;
 mod populate;

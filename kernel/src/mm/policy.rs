@@ -53,6 +53,8 @@ impl Policy {
             (mode::PREFERRED | mode::BIND | mode::INTERLEAVE | mode::PREFERRED_MANY, Mask::NamesNode) => true,
             _ => false,
         };
+        // Without a node "preferred" is the local one (`mpol_new`).
+        let mode = if (mode, mask) == (mode::PREFERRED, Mask::Empty) { mode::LOCAL } else { mode };
         let policy = Policy { mode, names_node: mask == Mask::NamesNode };
         if allowed { Ok(policy) } else { Err(Errno::EINVAL) }
     }

@@ -122,6 +122,8 @@ pub struct Vma {
     pub kind: Kind,
     /// What mbind(2) said.
     pub policy: Policy,
+    /// Whether mlock(2) was said of it.
+    pub locked: bool,
 }
 
 impl Vma {
@@ -143,6 +145,7 @@ impl Vma {
         self.end == next.start
             && self.prot == next.prot
             && self.policy == next.policy
+            && self.locked == next.locked
             && self.kind.advanced(self.end - self.start) == next.kind
     }
 }

@@ -85,6 +85,8 @@ pub struct AddressSpace {
     next_id: u64,
     pub(super) policy: Policy,
     pub(super) limits: Limits,
+    /// Whether mlockall(2) wants new mappings locked.
+    pub(super) locks_new: bool,
 }
 
 impl AddressSpace {
@@ -105,6 +107,7 @@ impl AddressSpace {
             next_id: 1,
             policy: Policy::DEFAULT,
             limits: Limits::default(),
+            locks_new: false,
         }
     }
 
@@ -138,15 +141,17 @@ impl AddressSpace {
             let at = self.choose(request.addr, len, flags)?;
             self.check_limits_at(at..at + len, counts_as_data(prot, sharing == Sharing::Shared))?;
             self.map_file(at, len, prot, fd, offset, sharing)?;
+            self.lock_new(at..at + len, flags);
             return Ok(at);
         }
         let shared = anonymous_shared(flags)?;
         if flags & linux::MAP_HUGETLB != 0 {
-            // As Linux without a pool of huge pages.
-            return Err(Errno::ENOMEM);
+            return Err(no_huge_pages(request.addr, flags));
         }
         let sparse = linux::MAP_NORESERVE | linux::MAP_STACK | linux::MAP_GROWSDOWN;
-        let lazy = flags & sparse != 0 || prot.is_empty();
+        // What can't be written holds zeroes: Linux promises no memory for it either.
+        let only_zeroes = !shared && !prot.contains(Prot::WRITE) && len > self.frames.free_bytes();
+        let lazy = flags & sparse != 0 || prot.is_empty() || only_zeroes;
         if !lazy && len > self.frames.total() {
             return Err(Errno::ENOMEM);
         }
@@ -157,6 +162,7 @@ impl AddressSpace {
         if flags & (linux::MAP_POPULATE | linux::MAP_LOCKED) != 0 {
             self.fill_range(at..at + len);
         }
+        self.lock_new(at..at + len, flags);
         Ok(at)
     }
 
@@ -232,6 +238,7 @@ impl AddressSpace {
         self.heap = self.range.start..self.range.start;
         self.guard = self.range.end..self.range.end;
         self.policy = Policy::DEFAULT;
+        self.locks_new = false;
     }
 
     /// `len` free bytes as high as possible, `phase` past a multiple of `unit`, and if they are
@@ -255,7 +262,7 @@ impl AddressSpace {
         // free from here on.
         self.cut_out(range.clone())?;
         self.release(range.clone(), wanted && fits(self));
-        self.regions.insert(Vma { start: at, end: at + len, prot, kind, policy: Policy::DEFAULT });
+        self.regions.insert(Vma { start: at, end: at + len, prot, kind, policy: Policy::DEFAULT, locked: false });
         if wanted && fits(self) {
             let near = self.mapped.frame_beside(&range);
             if let Err(errno) = self.populate(range.clone(), prot, near) {
@@ -298,7 +305,10 @@ impl AddressSpace {
     pub fn map_segment(&mut self, addr: u64, len: u64, shmid: i32, prot: Prot, replace: bool) -> SysResult {
         let len = page_up(len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
         let at = if addr == 0 { self.choose(0, len, 0)? } else { addr };
-        let end = at.checked_add(len).filter(|end| *end <= self.range.end).ok_or(Errno::EINVAL)?;
+        let end = at.checked_add(len).ok_or(Errno::EINVAL)?;
+        if end > self.range.end {
+            return Err(Errno::ENOMEM);
+        }
         if at < self.range.start || !replace && !self.regions.is_free(at..end) {
             return Err(Errno::EINVAL);
         }
@@ -367,6 +377,20 @@ impl AddressSpace {
         self.regions.find(addr).is_some_and(|vma| !vma.kind.has_frames() && vma.kind.is_shared())
     }
 
+    /// The same for a futex that is asked for as a shared one.
+    ///
+    /// # Errors
+    /// `EFAULT` where there is nothing to be shared: no memory, or memory of one's own that is only to
+    /// be read (`get_futex_key`).
+    pub fn shared_word(&self, addr: u64) -> Result<bool, Errno> {
+        let vma = self.regions.find(addr).ok_or(Errno::EFAULT)?;
+        let is_own = matches!(vma.kind, Kind::Anon { .. } | Kind::Heap | Kind::Stack);
+        if is_own && !vma.prot.contains(Prot::WRITE) {
+            return Err(Errno::EFAULT);
+        }
+        Ok(!vma.kind.has_frames() && vma.kind.is_shared())
+    }
+
     /// The highest gap, on large pages if `len` allows, else on any page.
     pub(super) fn gap_within(&self, window: Range<u64>, len: u64, unit: u64, phase: u64) -> Option<u64> {
         let large = if len >= LARGE_PAGE { LARGE_PAGE.max(unit) } else { unit };
@@ -411,7 +435,7 @@ impl AddressSpace {
             self.frames.free(run.frame, run.len);
         }
         self.let_files_go(&gone);
-        self.regions.insert(Vma { start: at, end: at + len, prot, kind, policy: Policy::DEFAULT });
+        self.regions.insert(Vma { start: at, end: at + len, prot, kind, policy: Policy::DEFAULT, locked: false });
     }
 
     pub(super) fn fresh_id(&mut self) -> u64 {
@@ -432,6 +456,20 @@ fn file_sharing(flags: u32) -> Result<Sharing, Errno> {
         linux::MAP_PRIVATE => Ok(Sharing::Private),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// What a Linux without a pool of huge pages says, which knows two sizes of them.
+fn no_huge_pages(addr: u64, flags: u32) -> Errno {
+    const GIANT_SHIFT: u32 = 30;
+    let shift = flags >> linux::MAP_HUGE_SHIFT & linux::MAP_HUGE_MASK;
+    let size = match shift {
+        0 => LARGE_PAGE,
+        GIANT_SHIFT => 1 << GIANT_SHIFT,
+        _ if 1 << shift == LARGE_PAGE => LARGE_PAGE,
+        _ => return Errno::EINVAL,
+    };
+    let fixed = flags & (linux::MAP_FIXED | linux::MAP_FIXED_NOREPLACE) != 0;
+    if fixed && !addr.is_multiple_of(size) { Errno::EINVAL } else { Errno::ENOMEM }
 }
 
 /// Whether an anonymous mapping is to be shared.

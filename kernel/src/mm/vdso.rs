@@ -21,7 +21,8 @@ impl AddressSpace {
         let vvar = self.find_gap(2 * PAGE, PAGE, 0)?;
         let vdso = vvar + PAGE;
         self.platform.map_clock(vvar)?;
-        let page = Vma { start: vvar, end: vdso, prot: Prot::READ, kind: Kind::Vvar, policy: Policy::DEFAULT };
+        let page =
+            Vma { start: vvar, end: vdso, prot: Prot::READ, kind: Kind::Vvar, policy: Policy::DEFAULT, locked: false };
         self.regions.insert(page);
         self.map_anon(vdso, PAGE, Prot::READ | Prot::EXEC, Kind::Vdso)?;
         self.write_frames(vdso, image)?;

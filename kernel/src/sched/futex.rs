@@ -14,7 +14,7 @@ use spin::{Mutex, MutexGuard};
 use super::thread::{Thread, current_arc};
 use super::wait::{self, Ticket, Wake};
 use crate::abi::{Errno, SysResult};
-use crate::mm::user;
+use crate::mm::{self, user};
 
 /// A thread that waits, and for which wake-ups.
 #[derive(Debug)]
@@ -38,6 +38,68 @@ pub const ANY: u32 = u32::MAX;
 
 fn check(address: u64) -> Result<(), Errno> {
     if address.is_multiple_of(4) { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// A futex as a call names it.
+#[derive(Debug, Clone, Copy)]
+pub struct Futex {
+    /// Of the word.
+    pub address: u64,
+    /// Whether other processes may know it too: `FUTEX_PRIVATE_FLAG` was not given.
+    pub shared: bool,
+}
+
+impl Futex {
+    /// Whether the futex is Linux's business. What Linux looks at before it looks for waiters
+    /// (`get_futex_key`): a private one needs no memory for that.
+    fn is_foreign(self) -> Result<bool, Errno> {
+        check(self.address)?;
+        if self.address.checked_add(4).is_none_or(|end| end > mm::user_range().end) {
+            return Err(Errno::EFAULT);
+        }
+        if !self.shared {
+            return Ok(false);
+        }
+        user::load_u32(self.address)?;
+        mm::space().shared_word(self.address)
+    }
+}
+
+/// FUTEX_WAIT_BITSET.
+///
+/// # Errors
+/// As for [`wait`].
+pub fn wait_for(futex: Futex, expected: u32, deadline: Option<u64>, bits: u32) -> SysResult {
+    if bits == 0 {
+        return Err(Errno::EINVAL);
+    }
+    match futex.is_foreign()? {
+        true => foreign::wait_shared(futex.address, expected, deadline),
+        false => wait(futex.address, expected, deadline, bits),
+    }
+}
+
+/// FUTEX_WAKE_BITSET.
+///
+/// # Errors
+/// `EFAULT`, `EINVAL`.
+pub fn wake_for(futex: Futex, count: u32, bits: u32) -> SysResult {
+    if bits == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let is_foreign = futex.is_foreign()?;
+    Ok(wake_known(futex.address, is_foreign, at_least_one(count), bits))
+}
+
+/// Linux counts whom it has woken before it looks whether that is enough, in an `int`.
+fn at_least_one(count: u32) -> u32 {
+    if count.cast_signed() < 1 { 1 } else { count }
+}
+
+fn wake_known(address: u64, is_foreign: bool, count: u32, bits: u32) -> u64 {
+    let inside = wake(address, count, bits);
+    let left = count.saturating_sub(inside as u32);
+    if is_foreign && left != 0 { inside + foreign::wake_some(address, left, bits) } else { inside }
 }
 
 /// Waits at `address` as long as it holds `expected`.
@@ -127,14 +189,27 @@ pub fn wake_address(address: u64, count: u32) {
 }
 
 /// FUTEX_REQUEUE and FUTEX_CMP_REQUEUE: wakes up to `count` waiters of `from`, lets up to
-/// `limit` others wait at `to` instead.
+/// `limit` others wait at `to` instead. Those that wait in Linux are woken all alike, which a waiter
+/// has to expect at any time.
 ///
 /// # Errors
 /// `EAGAIN` when `from` does not hold `expected`; `EFAULT`, `EINVAL`.
-pub fn requeue(from: u64, to: u64, count: u32, limit: u32, expected: Option<u32>) -> SysResult {
-    check(from)?;
-    check(to)?;
-    user::load_u32(from)?;
+pub fn requeue(from: Futex, to: Futex, count: u32, limit: u32, expected: Option<u32>) -> SysResult {
+    if count.cast_signed() < 0 || limit.cast_signed() < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let is_foreign = from.is_foreign()?;
+    to.is_foreign()?;
+    let (from, to) = (from.address, to.address);
+    if expected.is_some() {
+        user::load_u32(from)?;
+    }
+    let touched = requeue_inside(from, to, count, limit, expected)?;
+    let left = count.saturating_add(limit).saturating_sub(touched as u32);
+    Ok(if is_foreign && left != 0 { touched + foreign::wake_some(from, left, ANY) } else { touched })
+}
+
+fn requeue_inside(from: u64, to: u64, count: u32, limit: u32, expected: Option<u32>) -> SysResult {
     let touched;
     let mut moved = Vec::new();
     let mut tickets = Vec::new();
@@ -187,13 +262,28 @@ fn lock_both(first: usize, second: usize) -> (Queue, Option<Queue>) {
 ///
 /// # Errors
 /// `EFAULT`, `EINVAL`; `ENOSYS` for an operation that is none.
-pub fn wake_op(first: u64, second: u64, count: u32, count2: u32, operation: u32) -> SysResult {
-    check(first)?;
-    check(second)?;
-    let signed = |field: u32| (((field & 0xfff) << 20).cast_signed() >> 20).cast_unsigned();
-    let argument = signed(operation >> 12);
+pub fn wake_op(first: Futex, second: Futex, count: u32, count2: u32, operation: u32) -> SysResult {
+    let foreign = [first.is_foreign()?, second.is_foreign()?];
+    let (first, second) = (first.address, second.address);
+    let old = change(second, operation)?;
+    let holds = compares(old, operation)?;
+    let mut woken = wake_known(first, foreign[0], at_least_one(count), ANY);
+    if holds {
+        woken += wake_known(second, foreign[1], at_least_one(count2), ANY);
+    }
+    Ok(woken)
+}
+
+/// A field of 12 bits of FUTEX_WAKE_OP's operation, with its sign.
+fn operand(field: u32) -> u32 {
+    (((field & 0xfff) << 20).cast_signed() >> 20).cast_unsigned()
+}
+
+/// Changes the word at `second` as the operation says. Gives what it held before.
+fn change(second: u64, operation: u32) -> Result<u32, Errno> {
+    let argument = operand(operation >> 12);
     let argument = if operation >> 31 != 0 { 1u32.wrapping_shl(argument) } else { argument };
-    let old = loop {
+    loop {
         let old = user::load_u32(second)?;
         let new = match operation >> 28 & 7 {
             0 => argument,
@@ -204,11 +294,15 @@ pub fn wake_op(first: u64, second: u64, count: u32, count2: u32, operation: u32)
             _ => return Err(Errno::ENOSYS),
         };
         if user::cas_u32(second, old, new)? == old {
-            break old;
+            return Ok(old);
         }
-    };
-    let (old, with) = (old.cast_signed(), signed(operation).cast_signed());
-    let holds = match operation >> 24 & 15 {
+    }
+}
+
+/// Whether the old value compares as the operation asks.
+fn compares(old: u32, operation: u32) -> Result<bool, Errno> {
+    let (old, with) = (old.cast_signed(), operand(operation).cast_signed());
+    Ok(match operation >> 24 & 15 {
         0 => old == with,
         1 => old != with,
         2 => old < with,
@@ -216,12 +310,7 @@ pub fn wake_op(first: u64, second: u64, count: u32, count2: u32, operation: u32)
         4 => old > with,
         5 => old >= with,
         _ => return Err(Errno::ENOSYS),
-    };
-    let mut woken = wake(first, count, ANY);
-    if holds {
-        woken += wake(second, count2, ANY);
-    }
-    Ok(woken)
+    })
 }
 
 const OWNER_DIED: u32 = 1 << 30;
@@ -292,7 +381,14 @@ pub mod foreign {
 
     /// Wakes waiters outside the cell. Gives their number.
     pub fn wake(address: u64, count: u32) -> u64 {
-        if is_foreign(address) { platform::get().wake_foreign(address, count) } else { 0 }
+        if is_foreign(address) { wake_some(address, count, ANY) } else { 0 }
+    }
+
+    /// The same at a word that is known to be Linux's. The platform knows nothing of `bits`: then
+    /// all are woken, the right ones among them.
+    pub fn wake_some(address: u64, count: u32, bits: u32) -> u64 {
+        let count = if bits == ANY { count } else { i32::MAX as u32 };
+        platform::get().wake_foreign(address, count)
     }
 
     /// Waits for a word that other processes may change. The platform sleeps on it for short
@@ -323,12 +419,5 @@ pub mod foreign {
                 return Err(Errno::EINTR);
             }
         }
-    }
-
-    /// Wakes waiters inside and outside the cell.
-    pub fn wake_all_kinds(address: u64, count: u32, bits: u32) -> u64 {
-        let inside = super::wake(address, count, bits);
-        let left = count.saturating_sub(inside as u32);
-        if left == 0 || bits != ANY { inside } else { inside + wake(address, left) }
     }
 }

@@ -12,7 +12,7 @@ use shm_ipc::calls::private;
 use spin::Mutex;
 use zerocopy::IntoBytes;
 
-use super::{named, signalfd};
+use super::{comm, named, signalfd};
 use crate::abi::{Errno, SysResult};
 use crate::boot;
 use crate::forward::Request;
@@ -216,6 +216,7 @@ fn replace(me: &Arc<Thread>, successor: Successor) -> u64 {
     let started = exec::start(file, &boot::facts().info, &args, &env, &path, random);
     let became = Request::kernel(private::BECOME).run().result;
     signalfd::forget_closed();
+    comm::forget_all();
     match started.and_then(|frame| became.map(|_| frame)) {
         Ok(frame) => {
             boot::set_name(me, &path);

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use shm_ipc::calls::{Call, Len, Shape};
 
-use super::{limits, special};
+use super::{limits, procfs, special};
 use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
 use crate::mm::{self, user};
@@ -63,6 +63,9 @@ fn check_numbers(row: &'static Call, args: &mut [u64; 6]) -> Result<(), Errno> {
 /// Forwards a call of the program.
 pub fn forward(row: &'static Call, mut args: [u64; 6]) -> SysResult {
     check_numbers(row, &mut args)?;
+    if let Some(result) = procfs::read_link(row, args) {
+        return result;
+    }
     let result = if special::is_special(row.nr) {
         special::forward(row, args).map_err(|errno| match errno {
             // They see to it themselves.
@@ -199,7 +202,11 @@ fn buffer(
             if direction == Direction::In && !reads_prefix(nr) {
                 return request.structure(index, at, len, direction);
             }
-            prefix(request, index, at, len, direction)
+            let covered = prefix(request, index, at, len, direction)?;
+            if takes_pieces(nr) {
+                request.asked_for_more(len - covered);
+            }
+            Ok(())
         }
         Len::AtArg(arg) => {
             let pointer = args[arg as usize];
@@ -210,7 +217,7 @@ fn buffer(
             if len.cast_signed() < 0 {
                 return Err(Errno::EINVAL);
             }
-            prefix(request, index, at, u64::from(len), direction)
+            prefix(request, index, at, u64::from(len), direction).map(drop)
         }
     }
 }
@@ -221,9 +228,15 @@ fn check_end(at: u64, len: u64) -> Result<(), Errno> {
     if is_beyond { Err(Errno::EFAULT) } else { Ok(()) }
 }
 
-fn prefix(request: &mut Request, index: usize, at: u64, len: u64, direction: Direction) -> Result<(), Errno> {
+/// Gives how many bytes are there.
+fn prefix(request: &mut Request, index: usize, at: u64, len: u64, direction: Direction) -> SysResult {
     let covered = request.buffer(index, at, len, direction)?;
-    if covered == 0 && len != 0 { Err(Errno::EFAULT) } else { Ok(()) }
+    if covered == 0 && len != 0 { Err(Errno::EFAULT) } else { Ok(covered) }
+}
+
+/// read, write, pread64, pwrite64 and recvfrom: what the proxy transfers in pieces.
+fn takes_pieces(nr: u32) -> bool {
+    matches!(nr, 0 | 1 | 17 | 18 | 45)
 }
 
 /// Passes the buffers of an array of iovecs as one argument.
@@ -250,6 +263,7 @@ pub fn iovecs(request: &mut Request, index: usize, at: u64, count: u64, directio
         any |= covered != 0;
         left -= covered;
         if covered < len {
+            request.asked_for_more(len - covered);
             return if any { Ok(()) } else { Err(Errno::EFAULT) };
         }
     }

@@ -9,10 +9,13 @@ use shm_ipc::layout::PAGE;
 
 use super::{marshal, named};
 use crate::abi::{Errno, SysResult, linux};
+use crate::forward::Request;
 use crate::mm::policy::{Mask, Policy};
 use crate::mm::{self, Kind, MapRequest, user};
 use crate::platform::{self, Prot};
 use crate::sched::current;
+
+const GETPGID: u32 = 121;
 
 /// The low half of an argument, which is all that Linux looks at for an `int`.
 fn low(arg: u64) -> u32 {
@@ -70,7 +73,13 @@ pub fn msync([addr, len, flags, ..]: [u64; 6]) -> SysResult {
         return Err(Errno::EINVAL);
     }
     let end = addr.checked_add(mm::page_up_wrapping(len)).ok_or(Errno::ENOMEM)?;
-    let (files, whole) = mm::space().shared_files(addr..end);
+    let (files, whole) = {
+        let space = mm::space();
+        if flags & linux::MS_INVALIDATE != 0 && space.is_locked(addr..end) {
+            return Err(Errno::EBUSY);
+        }
+        space.shared_files(addr..end)
+    };
     for file in files {
         platform::get().sync_foreign(file.start, file.end - file.start, flags)?;
     }
@@ -110,21 +119,21 @@ pub fn madvise([addr, len, advice, ..]: [u64; 6]) -> SysResult {
 
 /// mlock(2): the cell's memory is resident anyway.
 pub fn mlock([addr, len, ..]: [u64; 6]) -> SysResult {
-    mm::space().lock_range(addr, len, true)
+    mm::space().lock_range(addr, len, true, true)
 }
 
 /// mlock2(2).
 pub fn mlock2([addr, len, flags, ..]: [u64; 6]) -> SysResult {
     match low(flags) {
-        0 => mm::space().lock_range(addr, len, true),
-        linux::MLOCK_ONFAULT => mm::space().lock_range(addr, len, false),
+        0 => mm::space().lock_range(addr, len, true, true),
+        linux::MLOCK_ONFAULT => mm::space().lock_range(addr, len, true, false),
         _ => Err(Errno::EINVAL),
     }
 }
 
 /// munlock(2).
 pub fn munlock([addr, len, ..]: [u64; 6]) -> SysResult {
-    mm::space().lock_range(addr, len, false)
+    mm::space().lock_range(addr, len, false, false)
 }
 
 /// mlockall(2).
@@ -134,11 +143,13 @@ pub fn mlockall([flags, ..]: [u64; 6]) -> SysResult {
     if flags & !known != 0 || flags & (linux::MCL_CURRENT | linux::MCL_FUTURE) == 0 {
         return Err(Errno::EINVAL);
     }
+    mm::space().lock_all(flags & linux::MCL_CURRENT != 0, flags & linux::MCL_FUTURE != 0);
     Ok(0)
 }
 
 /// munlockall(2).
 pub fn munlockall(_: [u64; 6]) -> SysResult {
+    mm::space().unlock_all();
     Ok(0)
 }
 
@@ -154,7 +165,7 @@ pub fn shmat(shmid: i32, addr: u64, flags: u32, size: u64) -> SysResult {
         _ if flags & ROUND != 0 => addr / PAGE * PAGE,
         _ => return Err(Errno::EINVAL),
     };
-    if at == 0 && (replace || addr != 0) {
+    if at == 0 && replace {
         return Err(Errno::EINVAL);
     }
     let mut prot = Prot::READ;
@@ -214,7 +225,7 @@ pub fn mbind([addr, len, mode, mask, max, flags]: [u64; 6]) -> SysResult {
     if flags & !(STRICT_OR_MOVE | MOVE_ALL) != 0 {
         return Err(Errno::EINVAL);
     }
-    if flags & MOVE_ALL != 0 {
+    if flags & MOVE_ALL != 0 && !is_root() {
         return Err(Errno::EPERM);
     }
     let policy = Policy::new(low(mode), mask)?;
@@ -275,20 +286,21 @@ fn write_mask(to: u64, max: u64, node: Option<u64>) -> Result<(), Errno> {
 pub fn move_pages([pid, count, pages, nodes, status, flags]: [u64; 6]) -> SysResult {
     const MOVE: u32 = 2;
     const MOVE_ALL: u32 = 4;
-    let pid = u64::from(low(pid));
     if low(flags) & !(MOVE | MOVE_ALL) != 0 {
         return Err(Errno::EINVAL);
     }
-    if low(flags) & MOVE_ALL != 0 || pid != 0 && pid != crate::boot::facts().info.pid {
+    if low(flags) & MOVE_ALL != 0 && !is_root() {
         return Err(Errno::EPERM);
     }
+    check_own(pid)?;
     let node = mm::numa_node();
     for index in 0..count {
         let page: u64 = user::read(pages.wrapping_add(8 * index))?;
         if nodes != 0 {
             let wanted: u32 = user::read(nodes.wrapping_add(4 * index))?;
             if u64::from(wanted) != node {
-                return Err(if wanted.cast_signed() < 0 { Errno::ENODEV } else { Errno::EACCES });
+                let is_node = wanted.cast_signed() >= 0 && is_online(wanted);
+                return Err(if is_node { Errno::EACCES } else { Errno::ENODEV });
             }
         }
         let mut there = [0];
@@ -303,17 +315,36 @@ pub fn move_pages([pid, count, pages, nodes, status, flags]: [u64; 6]) -> SysRes
     Ok(0)
 }
 
+/// Whether the machine has such a node: the cell's is the only one that the program is shown.
+fn is_online(node: u32) -> bool {
+    u64::from(node) == mm::numa_node()
+}
+
+fn is_root() -> bool {
+    crate::boot::facts().info.ids[1] == 0
+}
+
+/// Whether `pid` is the program's own process. Of others nothing is moved.
+fn check_own(pid: u64) -> Result<(), Errno> {
+    let pid = u64::from(low(pid));
+    if pid == 0 || pid == crate::boot::facts().info.pid {
+        return Ok(());
+    }
+    // Whether there is such a process Linux knows.
+    let mut request = Request::kernel(GETPGID);
+    request.set(0, pid);
+    request.run().result.and(Err(Errno::EPERM))
+}
+
 /// migrate_pages(2): from and to the one node there is, nothing moves.
 pub fn migrate_pages([pid, max, old, new, ..]: [u64; 6]) -> SysResult {
     let node = mm::numa_node();
     read_mask(old, max, node)?;
     let to = read_mask(new, max, node)?;
-    let pid = u64::from(low(pid));
-    if pid != 0 && pid != crate::boot::facts().info.pid {
-        return Err(Errno::EPERM);
-    }
+    check_own(pid)?;
     match to {
         Mask::NamesNode => Ok(0),
+        Mask::OtherNodes if is_root() => Err(Errno::EINVAL),
         Mask::OtherNodes => Err(Errno::EPERM),
         Mask::Empty => Err(Errno::EINVAL),
     }
@@ -337,21 +368,30 @@ pub fn pkey_free(_: [u64; 6]) -> SysResult {
 
 static BARRIER_REGISTERED: AtomicBool = AtomicBool::new(false);
 
-/// membarrier(2): `QUERY`, `GLOBAL` and `PRIVATE_EXPEDITED`, which come to the same for the
-/// only process of a cell.
+static CORES_REGISTERED: AtomicBool = AtomicBool::new(false);
+
+/// membarrier(2): `GLOBAL` and `PRIVATE` come to the same for the only process of a cell. An interrupt
+/// serialises the core too, which is what `SYNC_CORE` adds.
 pub fn membarrier([command, flags, ..]: [u64; 6]) -> SysResult {
     const QUERY: u32 = barrier::MEMBARRIER_CMD_QUERY as u32;
     const GLOBAL: u32 = barrier::MEMBARRIER_CMD_GLOBAL as u32;
     const PRIVATE: u32 = barrier::MEMBARRIER_CMD_PRIVATE_EXPEDITED as u32;
     const REGISTER: u32 = barrier::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED as u32;
+    const OF_ALL: u32 = barrier::MEMBARRIER_CMD_GLOBAL_EXPEDITED as u32;
+    const REGISTER_ALL: u32 = barrier::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED as u32;
+    const CORES: u32 = barrier::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE as u32;
+    const REGISTER_CORES: u32 = barrier::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE as u32;
     if low(flags) != 0 {
         return Err(Errno::EINVAL);
     }
     match low(command) {
-        QUERY => return Ok(u64::from(GLOBAL | PRIVATE | REGISTER)),
+        QUERY => return Ok(u64::from(GLOBAL | OF_ALL | REGISTER_ALL | PRIVATE | REGISTER | CORES | REGISTER_CORES)),
+        REGISTER_ALL => {}
+        REGISTER_CORES => CORES_REGISTERED.store(true, Ordering::SeqCst),
+        CORES if !CORES_REGISTERED.load(Ordering::SeqCst) => return Err(Errno::EPERM),
         REGISTER => BARRIER_REGISTERED.store(true, Ordering::SeqCst),
         PRIVATE if !BARRIER_REGISTERED.load(Ordering::SeqCst) => return Err(Errno::EPERM),
-        PRIVATE | GLOBAL => everybody_fences()?,
+        PRIVATE | GLOBAL | OF_ALL | CORES => everybody_fences()?,
         _ => return Err(Errno::EINVAL),
     }
     Ok(0)
@@ -412,20 +452,17 @@ mod tests {
     fn arguments_that_need_no_memory() {
         assert_eq!(mlockall([0; 6]), Err(Errno::EINVAL));
         assert_eq!(mlockall([4, 0, 0, 0, 0, 0]), Err(Errno::EINVAL));
-        assert_eq!(mlockall([3, 0, 0, 0, 0, 0]), Ok(0));
         assert_eq!(msync([1, 0, 0, 0, 0, 0]), Err(Errno::EINVAL));
         assert_eq!(msync([0, 0, 5, 0, 0, 0]), Err(Errno::EINVAL));
         assert_eq!(msync([PAGE, u64::MAX << 12, 4, 0, 0, 0]), Err(Errno::ENOMEM));
         assert_eq!(mbind([0, 0, 0, 0, 0, 8]), Err(Errno::EINVAL));
-        assert_eq!(mbind([0, 0, 0, 0, 0, 4]), Err(Errno::EPERM));
         assert_eq!(get_mempolicy([0, 0, 0, 0, 8, 0]), Err(Errno::EINVAL));
         assert_eq!(get_mempolicy([0, 0, 0, 1, 0, 0]), Err(Errno::EINVAL));
         assert_eq!(shmat(1, 1, 0, PAGE), Err(Errno::EINVAL));
-        assert_eq!(shmat(1, 1, 0o20000, PAGE), Err(Errno::EINVAL));
         assert_eq!(shmat(1, 0, 0o40000, PAGE), Err(Errno::EINVAL));
         assert_eq!(membarrier([0, 1, 0, 0, 0, 0]), Err(Errno::EINVAL));
         assert_eq!(membarrier([8, 0, 0, 0, 0, 0]), Err(Errno::EPERM));
-        assert_eq!(membarrier([0, 0, 0, 0, 0, 0]), Ok(1 | 8 | 16));
+        assert_eq!(membarrier([0, 0, 0, 0, 0, 0]), Ok(1 | 2 | 4 | 8 | 16 | 32 | 64));
         assert_eq!(membarrier([1 << 9, 0, 0, 0, 0, 0]), Err(Errno::EINVAL));
     }
 }

@@ -1,5 +1,6 @@
 //! System calls: from the number to whoever answers.
 
+mod comm;
 mod exec;
 pub mod identity;
 mod limits;
@@ -80,7 +81,8 @@ fn call(nr: u64, args: [u64; 6]) -> SysResult {
                 return result;
             }
             this_core().count(Cause::ForwardedCall);
-            signalfd::intercept(row, args).unwrap_or_else(|| marshal::forward(row, args))
+            let answered = comm::intercept(row, args).or_else(|| signalfd::intercept(row, args));
+            answered.unwrap_or_else(|| marshal::forward(row, args))
         }
         Handling::Unsupported => {
             named::once(named::What::Call(row));

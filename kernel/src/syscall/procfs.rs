@@ -22,6 +22,7 @@ use core::fmt::Write;
 
 use zerocopy::IntoBytes;
 
+use super::comm;
 use super::marshal::build;
 use crate::abi::{Errno, SysResult};
 use crate::boot;
@@ -30,28 +31,72 @@ use crate::loader::{self, Started};
 use crate::mm::{self, user};
 use crate::sched::affinity::CpuSet;
 use crate::sched::signal::{self, Action};
-use crate::sched::thread::{self, Thread, current_arc};
+use crate::sched::thread::{self, Thread, current, current_arc};
 use crate::sched::{process, this_core};
 use shm_ipc::calls::{Call, Shape, private};
 use shm_ipc::layout::PAGE;
+
+const OPEN: u32 = 2;
+const OPENAT: u32 = 257;
 
 /// open(2), openat(2), openat2(2).
 pub fn open(row: &'static Call, args: [u64; 6]) -> SysResult {
     let mut request = build(row, args)?;
     // As the program has it: what the request has names no thread.
-    let at = row.args.iter().position(|shape| *shape == Shape::Path).map(|index| args[index]);
-    if let Some(content) = at.and_then(|at| user::read_cstr(at, PATH_MAX).ok()).and_then(|path| answer(&path)) {
+    let path = path_of(row, args);
+    if let Some(content) = path.as_ref().and_then(|path| answer(path)) {
         request.kernel_buffer(private::OWN_PROC, content);
     }
-    request.run().result
+    let fd = request.run().result?;
+    if let Some(path) = path.filter(|path| path.ends_with(b"/comm") && writes(row, args)) {
+        comm::opened(&path, fd);
+    }
+    Ok(fd)
+}
+
+/// Whether a file is opened for writing.
+fn writes(row: &'static Call, args: [u64; 6]) -> bool {
+    const ACCESS: u64 = 3;
+    let flags = match row.nr {
+        OPEN => args[1],
+        OPENAT => args[2],
+        // openat2: the first word of its structure.
+        _ => user::read(args[2]).unwrap_or(0),
+    };
+    flags & ACCESS != 0
+}
+
+fn path_of(row: &'static Call, args: [u64; 6]) -> Option<Vec<u8>> {
+    let at = row.args.iter().position(|shape| *shape == Shape::Path).map(|index| args[index])?;
+    user::read_cstr(at, PATH_MAX).ok()
+}
+
+/// readlink(2), readlinkat(2) of the links that say who is asking: what the program's numbers are and
+/// Linux does not know. `None` for any other.
+pub fn read_link(row: &'static Call, args: [u64; 6]) -> Option<SysResult> {
+    const READLINK: u32 = 89;
+    const READLINKAT: u32 = 267;
+    let (at, len) = match row.nr {
+        READLINK => (args[1], args[2]),
+        READLINKAT => (args[2], args[3]),
+        _ => return None,
+    };
+    let (pid, tid) = match current().lent.to() {
+        Some(child) => (u64::from(child), child),
+        None => (boot::facts().info.pid, current().tid),
+    };
+    let target = match path_of(row, args)?.as_slice() {
+        b"/proc/self" => format!("{pid}"),
+        b"/proc/thread-self" => format!("{pid}/task/{tid}"),
+        _ => return None,
+    };
+    let target = &target.as_bytes()[..target.len().min(len as u32 as usize)];
+    Some(user::copy_out(at, target).map(|()| target.len() as u64))
 }
 
 /// What is to be said when this path turns out to be the program's own.
 fn answer(path: &[u8]) -> Option<Vec<u8>> {
     let mut names = path.rsplit(|byte| *byte == b'/').filter(|name| *name != b"." && !name.is_empty());
-    if path.starts_with(b"/") && !names.clone().any(|name| name == b"proc") {
-        return None;
-    }
     let content: fn(&Thread) -> Vec<u8> = match names.next()? {
         b"maps" | b"smaps" | b"smaps_rollup" => |_| mm::space().areas().as_bytes().to_vec(),
         b"auxv" => |_| started().auxiliary.as_bytes().to_vec(),
@@ -189,9 +234,14 @@ fn status(thread: &Thread) -> String {
     line("Pid", &thread.tid);
     line("PPid", &boot::facts().info.ppid);
     line("Threads", &thread::count());
+    line("NoNewPrivs", &super::identity::gains_nothing());
+    // The filter is the platform's.
+    line("Seccomp", &0);
+    line("Seccomp_filters", &0);
     for (key, bytes) in [
         ("VmPeak", sizes.mapped),
         ("VmSize", sizes.mapped),
+        ("VmLck", sizes.locked),
         ("VmHWM", sizes.resident),
         ("VmRSS", sizes.resident),
         ("VmData", sizes.data),

@@ -19,18 +19,33 @@ const SIGSET_BYTES: u64 = 8;
 /// rt_sigaction(2)
 pub fn rt_sigaction(args: [u64; 6]) -> SysResult {
     let [number, new, old, size, ..] = args;
+    let number = u64::from(number as u32);
     if size != SIGSET_BYTES {
         return Err(Errno::EINVAL);
     }
     let action: Option<Action> = if new == 0 { None } else { Some(user::read(new)?) };
     let was = match vfork::exchange_action(current(), number, action) {
         Some(of_child) => of_child?,
-        None => signal::exchange_action(number, action)?,
+        None => exchange_action(number, action)?,
     };
     if old != 0 {
         user::write(old, &was)?;
     }
     Ok(0)
+}
+
+/// What is done about children that end is said to whoever waits for them: which have ended before?
+fn exchange_action(number: u64, action: Option<Action>) -> Result<Action, Errno> {
+    let before = signal::children_vanish();
+    let was = signal::exchange_action(number, action)?;
+    let after = signal::children_vanish();
+    if before != after {
+        let mut request = Request::kernel(private::CHILDREN_VANISH);
+        request.set(0, u64::from(after));
+        // Without children there is nothing to be said.
+        let _ = request.run();
+    }
+    Ok(was)
 }
 
 /// rt_sigprocmask(2)
@@ -46,7 +61,7 @@ pub fn rt_sigprocmask(args: [u64; 6]) -> SysResult {
     let was = thread.signals.lock().mask;
     if new != 0 {
         let set = SigSet(user::read(new)?);
-        let mask = match how {
+        let mask = match u64::from(how as u32) {
             BLOCK => was.or(set),
             UNBLOCK => was.without(set),
             SET => set,
@@ -275,7 +290,10 @@ pub fn tkill(args: [u64; 6]) -> SysResult {
 
 /// The siginfo of a queueing call; a program may not pretend to be the kernel to others.
 fn queued_info(signal: u8, at: u64) -> Result<SigInfo, Errno> {
-    let bytes: [u8; 128] = user::read(at)?;
+    /// `struct kernel_siginfo`: of the rest Linux takes nothing.
+    const KNOWN: usize = 48;
+    let mut bytes = [0; 128];
+    user::copy_in(&mut bytes[..KNOWN], at)?;
     Ok(SigInfo::raw(signal.max(1), bytes))
 }
 

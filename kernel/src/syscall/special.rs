@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use shm_ipc::calls::{Call, ioctl};
+use shm_ipc::calls::{Call, ioctl, private};
 
 use super::marshal::{build, iovecs, read_iovecs, unless_bad_descriptor};
 use super::{named, procfs, signals};
@@ -179,10 +179,11 @@ fn wait4(row: &'static Call, args: [u64; 6]) -> SysResult {
         let mut request = Request::new(row.nr, args);
         request.kernel_buffer(1, alloc::vec![0; 4]);
         request.kernel_buffer(3, alloc::vec![0; RUSAGE]);
-        let pid = request.run().result?;
+        let reply = request.run();
+        let pid = reply.result?;
         if pid != 0 {
             let told = request.kernel_bytes(0);
-            if has_ended(told) && signal::children_vanish() {
+            if has_ended(told) && reply.extra & private::CHILD_KEPT == 0 && signal::children_vanish() {
                 continue;
             }
             write_if_wanted(status, told)?;
@@ -210,7 +211,7 @@ fn waitid(row: &'static Call, args: [u64; 6]) -> SysResult {
         (request, reply)
     };
     let (mut request, mut reply) = make();
-    while reply.extra != 0
+    while reply.extra == 1
         && options & WNOWAIT == 0
         && tells_of_end(request.kernel_bytes(0))
         && signal::children_vanish()
@@ -222,8 +223,16 @@ fn waitid(row: &'static Call, args: [u64; 6]) -> SysResult {
         write_if_wanted(usage, request.kernel_bytes(1))?;
     }
     // Also when there is nothing to tell (`SYSCALL_DEFINE5(waitid)`).
-    write_if_wanted(info, request.kernel_bytes(0))?;
+    if info != 0 {
+        write_child_info(info, request.kernel_bytes(0))?;
+    }
     reply.result.map(|_| 0)
+}
+
+/// Linux fills six words of `siginfo_t`, around a hole, and touches nothing else of it.
+fn write_child_info(at: u64, info: &[u8]) -> Result<(), Errno> {
+    user::copy_out(at, &info[..12])?;
+    user::copy_out(at.wrapping_add(16), &info[16..28])
 }
 
 /// Whether `siginfo_t` tells of a child that has ended: `CLD_EXITED`, `CLD_KILLED`, `CLD_DUMPED` in `si_code`.

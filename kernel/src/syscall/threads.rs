@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use super::{child_frame, named};
 use crate::abi::{Errno, SysResult, linux};
 use crate::mm::user;
-use crate::sched::futex::{self, ANY};
+use crate::sched::futex::{self, ANY, Futex};
 use crate::sched::thread::{Thread, current, current_arc, find};
 use crate::sched::{self, process, switch, this_core, vfork};
 use crate::{boot, platform, time};
@@ -243,45 +243,29 @@ pub fn futex(args: [u64; 6]) -> SysResult {
     let value = value as u32;
     let command = operation & !(linux::FUTEX_PRIVATE_FLAG | linux::FUTEX_CLOCK_REALTIME);
     let shared = operation & linux::FUTEX_PRIVATE_FLAG == 0;
+    if operation & linux::FUTEX_CLOCK_REALTIME != 0 && command != linux::FUTEX_WAIT_BITSET {
+        return Err(Errno::ENOSYS);
+    }
+    let (address, second, limit) = (Futex { address, shared }, Futex { address: second, shared }, timeout as u32);
     match command {
         linux::FUTEX_WAIT | linux::FUTEX_WAIT_BITSET => {
             let bits = if command == linux::FUTEX_WAIT { ANY } else { third as u32 };
-            let deadline = futex_deadline(operation, command, timeout)?;
-            if bits == 0 {
-                return Err(Errno::EINVAL);
-            }
-            if shared && futex::foreign::is_foreign(address) {
-                return futex::foreign::wait_shared(address, value, deadline);
-            }
-            futex::wait(address, value, deadline, bits)
+            let deadline = futex_deadline(command, operation, timeout)?;
+            futex::wait_for(address, value, deadline, bits)
         }
-        linux::FUTEX_WAKE => wake(address, value, ANY, shared),
-        linux::FUTEX_WAKE_BITSET => wake(address, value, third as u32, shared),
-        linux::FUTEX_REQUEUE => futex::requeue(address, second, value, timeout as u32, None),
-        linux::FUTEX_CMP_REQUEUE => futex::requeue(address, second, value, timeout as u32, Some(third as u32)),
-        linux::FUTEX_WAKE_OP => futex::wake_op(address, second, value, timeout as u32, third as u32),
+        linux::FUTEX_WAKE => futex::wake_for(address, value, ANY),
+        linux::FUTEX_WAKE_BITSET => futex::wake_for(address, value, third as u32),
+        linux::FUTEX_REQUEUE | linux::FUTEX_CMP_REQUEUE => {
+            let expected = (command == linux::FUTEX_CMP_REQUEUE).then_some(third as u32);
+            futex::requeue(address, second, value, limit, expected)
+        }
+        linux::FUTEX_WAKE_OP => futex::wake_op(address, second, value, limit, third as u32),
         _ => Err(Errno::ENOSYS),
     }
 }
 
-fn wake(address: u64, count: u32, bits: u32, shared: bool) -> SysResult {
-    if bits == 0 || !address.is_multiple_of(4) {
-        return Err(Errno::EINVAL);
-    }
-    if !platform::get().user_range().contains(&address) {
-        return Err(Errno::EFAULT);
-    }
-    // A count of 0 still wakes one, as on Linux.
-    let count = count.max(1);
-    if shared {
-        Ok(futex::foreign::wake_all_kinds(address, count, bits))
-    } else {
-        Ok(futex::wake(address, count, bits))
-    }
-}
-
 /// FUTEX_WAIT's timeout is relative, FUTEX_WAIT_BITSET's absolute, on the clock that a flag names.
-fn futex_deadline(operation: u32, command: u32, timeout: u64) -> Result<Option<u64>, Errno> {
+fn futex_deadline(command: u32, operation: u32, timeout: u64) -> Result<Option<u64>, Errno> {
     if timeout == 0 {
         return Ok(None);
     }

@@ -106,9 +106,7 @@ pub fn nanosleep(args: [u64; 6]) -> SysResult {
 pub fn clock_nanosleep(args: [u64; 6]) -> SysResult {
     let [clock, flags, at, left, ..] = args;
     let is_cpu_time = (clock as u32).cast_signed() < 0 || clock as u32 == linux::CLOCK_PROCESS_CPUTIME_ID;
-    if clock as u32 == linux::CLOCK_THREAD_CPUTIME_ID {
-        return Err(Errno::EOPNOTSUPP);
-    }
+    time::sleeps_on(clock)?;
     let counted = Clock::find(clock as u32)?;
     let ns = time::read_timespec(at)?;
     let absolute = flags & u64::from(linux::TIMER_ABSTIME) != 0;

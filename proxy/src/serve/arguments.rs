@@ -7,7 +7,7 @@
 
 use std::ffi::CString;
 
-use shm_ipc::calls::{self, Len, Shape};
+use shm_ipc::calls::{self, Len, Shape, private};
 
 use super::call::Call;
 use super::host::{Arg, Errno, Vectors};
@@ -164,7 +164,7 @@ fn leads_nowhere(call: &Call<'_, '_>, index: usize) -> bool {
     call.has_bad_pointers && call.word(index) != 0 && !call.has_buffer(index)
 }
 
-/// The pieces of a buffer as an array for readv and its like.
+/// The pieces of a payload as an array for readv and its like, with what leads nowhere at its end.
 pub fn vectors(call: &Call<'_, '_>, index: usize) -> Result<Vectors, Errno> {
     let mut vectors = Vectors::default();
     for segment in call.block.segments(index) {
@@ -172,6 +172,7 @@ pub fn vectors(call: &Call<'_, '_>, index: usize) -> Result<Vectors, Errno> {
             return Err(Errno(libc::EFAULT));
         }
     }
+    vectors.push_nowhere(call.word(private::MISSING));
     Ok(vectors)
 }
 

@@ -11,7 +11,7 @@
 //! thread that takes signals announces here before it goes on to the program.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,6 +41,8 @@ const OF_WAITID: i32 = libc::WEXITED | libc::WNOWAIT;
 pub struct Children {
     /// By number; with the socket of those that still have a stand-in.
     all: Mutex<BTreeMap<i32, Option<i32>>>,
+    /// Those that had ended before the program said that it waits for none.
+    kept: Mutex<BTreeSet<i32>>,
     /// Counts changes: what those that wait sleep on.
     changes: AtomicU32,
 }
@@ -49,6 +51,11 @@ impl Children {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, Option<i32>>> {
         // Every step under this lock leaves the table whole.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+        // As above.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something has happened to a child of this process. Whether `pid` is one of the program's.
@@ -225,6 +232,39 @@ pub fn usage(call: &Call<'_, '_>) -> Outcome {
     Ok(result)
 }
 
+/// From here on the program waits for no children, or does again. What has ended under the one rule is not
+/// judged by the other.
+pub fn vanish(call: &Call<'_, '_>) -> Outcome {
+    let children = &call.service.children;
+    let mut all = children.lock();
+    let ended: Vec<i32> = all.keys().copied().filter(|pid| has_ended(*pid)).collect();
+    if call.word(0) == 1 {
+        children.kept().extend(ended);
+        return Ok(0);
+    }
+    for pid in ended {
+        if children.kept().contains(&pid) {
+            continue;
+        }
+        let now = i64::from(libc::WNOHANG);
+        let _ = host::numbers(libc::SYS_wait4, &[pid.into(), 0, now]);
+        if let Some(Some(socket)) = all.remove(&pid) {
+            close(socket);
+        }
+    }
+    Ok(0)
+}
+
+/// Whether a child only remains to be waited for.
+fn has_ended(pid: i32) -> bool {
+    let mut info = [0; 128];
+    let how = (libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) as u64;
+    let [one, id, how] = [1, pid as u64, how].map(Arg::number);
+    let args = [one, id, Arg::output(&mut info), how, Arg::null(), Arg::null()];
+    // `si_signo` of none is 0.
+    host::call(libc::SYS_waitid as u32, &args).is_ok() && host::u32_at(&info, 0) != 0
+}
+
 /// Which children a call is about.
 enum Which {
     Any,
@@ -309,7 +349,7 @@ pub fn waitid(call: &mut Call<'_, '_>) -> Outcome {
         Ok((is_any, is_over && options & libc::WNOWAIT == 0))
     })?;
     if found.is_some() {
-        call.extra = 1;
+        call.extra |= 1;
         call.copy_out(4, 0, &usage)?;
     } else {
         info.fill(0);
@@ -351,6 +391,8 @@ fn wait(
             if is_over && let Some(Some(socket)) = children.lock().remove(&pid) {
                 close(socket);
             }
+            let is_kept = if is_over { children.kept().remove(&pid) } else { children.kept().contains(&pid) };
+            call.extra |= if is_any && is_kept { private::CHILD_KEPT } else { 0 };
             if is_any {
                 return Ok(Some(pid));
             }

@@ -25,8 +25,10 @@ pub enum Kind {
     Directory = 2,
     /// A socket: has calls of its own that do not block.
     Socket = 3,
-    /// Pipes, terminals, event descriptors and whatever else may block.
+    /// Terminals, event descriptors and whatever else may block.
     Other = 4,
+    /// A pipe, with a name or without.
+    Pipe = 5,
 }
 
 const UNKNOWN: u8 = 0;
@@ -45,6 +47,7 @@ impl Kind {
             libc::S_IFREG | libc::S_IFBLK | libc::S_IFLNK => Kind::Regular,
             libc::S_IFDIR => Kind::Directory,
             libc::S_IFSOCK => Kind::Socket,
+            libc::S_IFIFO => Kind::Pipe,
             libc::S_IFCHR if libc::major(file.device) == MEMORY_MAJOR && libc::minor(file.device) != KMSG_MINOR => {
                 Kind::Regular
             }
@@ -53,7 +56,9 @@ impl Kind {
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [Kind::Regular, Kind::Directory, Kind::Socket, Kind::Other].into_iter().find(|kind| *kind as u8 == byte)
+        [Kind::Regular, Kind::Directory, Kind::Socket, Kind::Other, Kind::Pipe]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
     }
 }
 

@@ -22,6 +22,7 @@ pub fn execute(call: &mut Call<'_, '_>) -> Outcome {
         private::END_CHILD if call.service.stands_in => children::end(call),
         private::FIND_PROGRAM => programs::find(call),
         private::CHILDREN_USAGE => children::usage(call),
+        private::CHILDREN_VANISH => children::vanish(call),
         private::BECOME => programs::become_next(call),
         nr if is_forwarded(nr) => linux(call, i64::from(nr)),
         nr if processes::is_of_others(call, i64::from(nr)) => linux(call, i64::from(nr)),

@@ -5,6 +5,10 @@
 //! their own (`sockets`); for all else O_NONBLOCK decides, since looking first and reading then
 //! would block when another process takes the data in between.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use shm_ipc::calls::private;
+
 use super::arguments::{Arguments, vectors};
 use super::call::Call;
 use super::descriptors::Kind;
@@ -32,12 +36,22 @@ pub fn transfer(call: &mut Call<'_, '_>, way: Way) -> Outcome {
     if kind == Kind::Socket && plain && sockets::fits(call, way) {
         return sockets::transfer(call, fd, way);
     }
+    if kind == Kind::Pipe
+        && plain
+        && let Some(done) = at_once(call, way)?
+    {
+        return Ok(done);
+    }
     let may_block = match kind {
         Kind::Regular => call.len(1) > LARGE_BYTES,
         Kind::Directory => false,
-        Kind::Socket | Kind::Other => !host::is_nonblocking(fd),
+        Kind::Socket | Kind::Pipe | Kind::Other => !host::is_nonblocking(fd),
     };
-    if let (Some(vector_nr), true) = (vector_form(nr), call.block.segments(1).len() > 1) {
+    if call.word(private::MISSING) != 0 && kind == Kind::Other && is_whole(nr) {
+        return unreachable_record(call, may_block);
+    }
+    let (pieces, missing) = (call.block.segments(1).len(), call.word(private::MISSING) != 0);
+    if let (Some(vector_nr), true) = (vector_form(nr), missing || pieces > 1 && !is_record(call, kind)) {
         let pieces = vectors(call, 1)?;
         let (count, position) = (Arg::number(pieces.count()), number(call, 3));
         let args = [number(call, 0), Arg::vectors(&pieces), count, position, Arg::null(), Arg::null()];
@@ -47,11 +61,56 @@ pub fn transfer(call: &mut Call<'_, '_>, way: Way) -> Outcome {
     let mut arguments = Arguments::new(call)?;
     let args = arguments.args(call)?;
     let result = call.make(nr, &args, may_block);
-    unless_ready(call, way, result, |call| call.inline(nr, &args))
+    let result = unless_ready(call, way, result, |call| call.inline(nr, &args))?;
+    arguments.write_back(call)?;
+    Ok(result)
+}
+
+/// A record is there as a whole or not at all: some memory is as good as none.
+fn unreachable_record(call: &mut Call<'_, '_>, may_block: bool) -> Outcome {
+    let len = call.len(1).saturating_add(call.word(private::MISSING));
+    let args = [number(call, 0), Arg::nowhere(1), Arg::number(len), none(), none(), none()];
+    call.make(call.nr.into(), &args, may_block)
+}
+
+/// Whether the program has passed one buffer.
+fn is_whole(nr: i64) -> bool {
+    matches!(nr, libc::SYS_read | libc::SYS_write)
+}
+
+/// What may be of a file that gives or takes records (timers, inotify, `/proc`) must not come in parts: such
+/// files do not know pieces, and Linux would ask them piece by piece.
+fn is_record(call: &Call<'_, '_>, kind: Kind) -> bool {
+    kind == Kind::Other && call.len(1) <= AT_ONCE
 }
 
 /// What a pipe takes at once when it takes anything (`PIPE_BUF`).
 const AT_ONCE: u64 = 4096;
+
+/// Whether pipes can be asked not to wait: from Linux 6.4 on (RWF_NOWAIT, preadv2(2)).
+static PIPES_CAN_REFUSE: AtomicBool = AtomicBool::new(true);
+
+/// What a pipe gives or takes without waiting; `None` when it would have to wait, or nobody knows. A call
+/// that may wait is made with another thread in the lead, which costs more than the call.
+fn at_once(call: &mut Call<'_, '_>, way: Way) -> Result<Option<i64>, Errno> {
+    const RWF_NOWAIT: u64 = 8;
+    if !(1..=AT_ONCE).contains(&call.len(1)) || !PIPES_CAN_REFUSE.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    let pieces = vectors(call, 1)?;
+    let here = Arg::number(u64::MAX);
+    let (count, flags) = (Arg::number(pieces.count()), Arg::number(RWF_NOWAIT));
+    let nr = if way == Way::Read { libc::SYS_preadv2 } else { libc::SYS_pwritev2 };
+    match call.inline(nr, &[number(call, 0), Arg::vectors(&pieces), count, here, here, flags]) {
+        Ok(done) => Ok(Some(done)),
+        Err(Errno(libc::EAGAIN)) => Ok(None),
+        Err(Errno(libc::EOPNOTSUPP)) => {
+            PIPES_CAN_REFUSE.store(false, Ordering::Relaxed);
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
+}
 
 /// A call that was given up before it began has not even tried. Linux tells of a signal only
 /// when there is something to wait for: where there is not, the call is made after all.

@@ -164,6 +164,13 @@ impl Vectors {
         true
     }
 
+    /// Appends `len` bytes that Linux finds nothing at.
+    pub fn push_nowhere(&mut self, len: u64) {
+        if len != 0 {
+            self.0.push(libc::iovec { iov_base: std::ptr::without_provenance_mut(1), iov_len: len as usize });
+        }
+    }
+
     /// Number of pieces.
     pub fn count(&self) -> u64 {
         self.0.len() as u64

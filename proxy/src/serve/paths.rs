@@ -95,7 +95,9 @@ pub fn own_proc(path: &CStr, child: libc::pid_t) -> Option<Vec<u8>> {
     if !bytes.starts_with(b"/") {
         return None;
     }
-    let mut names = bytes.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
+    let number = child.to_string();
+    let names = directly(bytes, number.as_bytes())?;
+    let mut names = names.into_iter();
     if names.next()? != b"proc" {
         return None;
     }
@@ -109,6 +111,29 @@ pub fn own_proc(path: &CStr, child: libc::pid_t) -> Option<Vec<u8>> {
         rest.push(b'/');
     }
     Some(rest)
+}
+
+/// The names of a path without detours: `..` takes back the name before it, where that is a directory and
+/// no link. `None` where only Linux can say what that is.
+fn directly<'p>(path: &'p [u8], own: &'p [u8]) -> Option<Vec<&'p [u8]>> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    let given = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
+    for name in given {
+        if name != b".." {
+            names.push(name);
+            continue;
+        }
+        match names.as_slice() {
+            [] => {}
+            [b"proc"] => drop(names.pop()),
+            // A link to the directory of a thread.
+            [b"proc", b"thread-self"] => names = vec![b"proc", own, b"task"],
+            [b"proc", _] | [b"proc", _, b"task" | b"fd" | b"fdinfo" | b"net"] => drop(names.pop()),
+            [b"proc", _, b"task", _] => drop(names.pop()),
+            _ => return None,
+        }
+    }
+    Some(names)
 }
 
 /// Whether the rest of a path in `/proc/<pid>` is about a descriptor of the proxy's own.
@@ -206,6 +231,11 @@ mod tests {
         assert_eq!(rest(c"/proc/self").as_deref(), Some(""));
         assert_eq!(rest(c"/proc/self/fd/").as_deref(), Some("fd/"));
         assert_eq!(rest(c"/proc/43/exe"), None);
+        assert_eq!(rest(c"/proc/self/../self/comm").as_deref(), Some("comm"));
+        assert_eq!(rest(c"/proc/thread-self/../../comm").as_deref(), Some("comm"));
+        assert_eq!(rest(c"/proc/thread-self/..").as_deref(), Some("task"));
+        assert_eq!(rest(c"/proc/self/cwd/../comm"), None);
+        assert_eq!(rest(c"/proc/self/../43/comm"), None);
         assert_eq!(rest(c"/proc/selfish"), None);
         assert_eq!(rest(c"proc/self"), None);
     }

@@ -8,6 +8,7 @@
 
 mod smaps;
 
+use std::ffi::CStr;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,7 @@ use zerocopy::FromBytes;
 
 use super::call::Call;
 use super::host::{self, Arg, Errno};
-use super::paths;
+use super::{limits, paths};
 
 /// `task/<number>/` of a thread of the cell's own is not there in Linux: the rest of the path is
 /// looked for in the process.
@@ -36,7 +37,7 @@ pub fn replace(call: &Call<'_, '_>, fd: i64, close_on_exec: i32) -> Result<(), E
     // Whatever Linux can't name is none of them.
     let Ok(link) = fs::read_link(format!("/proc/self/fd/{fd}")) else { return Ok(()) };
     let link = std::ffi::CString::new(link.into_os_string().into_encoded_bytes()).unwrap_or_default();
-    let name = match paths::own_proc(&link, child) {
+    let name = match paths::own_proc(&link, child).or_else(|| call_it_own(call, &link)) {
         Some(rest) => without_thread(rest),
         // Not the process's own, but what it says is.
         None if link.to_bytes() == b"/proc/meminfo" => b"meminfo".to_vec(),
@@ -44,8 +45,9 @@ pub fn replace(call: &Call<'_, '_>, fd: i64, close_on_exec: i32) -> Result<(), E
     };
     let said = call.copy_in(private::OWN_PROC, call.len(private::OWN_PROC))?;
     let linux = || {
-        fs::read_to_string(link.to_string_lossy().as_ref())
-            .map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))
+        // What led here through the proxy's own directory is the program's all the same.
+        let path = if name == b"meminfo" { "/proc/meminfo".into() } else { proc_file(child, &name) };
+        fs::read_to_string(path).map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))
     };
     let content = match name.as_slice() {
         b"task" => return show_threads(call, fd, close_on_exec, &said),
@@ -57,11 +59,37 @@ pub fn replace(call: &Call<'_, '_>, fd: i64, close_on_exec: i32) -> Result<(), E
             text.into_bytes()
         }
         b"status" | b"meminfo" => with_lines(&linux()?, &String::from_utf8_lossy(&said)).into_bytes(),
-        b"stat" => with_fields(&linux()?, &String::from_utf8_lossy(&said)).into_bytes(),
+        b"stat" => {
+            let job = job(&fs::read_to_string("/proc/self/stat").unwrap_or_default());
+            with_fields(&linux()?, &(job + &String::from_utf8_lossy(&said))).into_bytes()
+        }
         b"auxv" | b"cmdline" | b"environ" | b"comm" | b"statm" => said,
         _ => return Ok(()),
     };
     put_in_place(fd, close_on_exec, &name, &content)
+}
+
+/// What follows the proxy's own directory in `/proc`, where Linux took the one for "self" in the middle of
+/// a path; not where the program named the process.
+fn call_it_own(call: &Call<'_, '_>, link: &CStr) -> Option<Vec<u8>> {
+    let own = host::own_pid();
+    let rest = paths::own_proc(link, own)?;
+    let at = usize::from(i64::from(call.nr) == libc::SYS_openat || i64::from(call.nr) == libc::SYS_openat2);
+    let path = call.copy_in(at, call.len(at)).ok()?;
+    let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
+    let names_it = path.split(|byte| *byte == b'/').any(|name| name == own.to_string().as_bytes());
+    (!names_it).then_some(rest)
+}
+
+fn proc_file(pid: libc::pid_t, name: &[u8]) -> String {
+    format!("/proc/{pid}/{}", String::from_utf8_lossy(name))
+}
+
+/// Group, session and terminal are the proxy's (fields 5 to 8 of proc_pid_stat(5)).
+fn job(linux: &str) -> String {
+    let after_name = linux.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let fields = after_name.split_whitespace().zip(3..).filter(|(_, number)| (5..=8).contains(number));
+    fields.map(|(value, number)| format!("{number} {value}\n")).collect()
 }
 
 fn linux_smaps(call: &Call<'_, '_>) -> Result<String, Errno> {
@@ -117,7 +145,9 @@ pub fn put_in_place(fd: i64, close_on_exec: i32, name: &[u8], content: &[u8]) ->
     let name = std::ffi::CString::new(name).unwrap_or_default();
     let (flags, none) = (Arg::number(u64::from(libc::MFD_CLOEXEC)), Arg::null());
     let file = host::call(libc::SYS_memfd_create as u32, &[Arg::text(&name), flags, none, none, none, none])?;
-    let filled = fill(file, content).and_then(|()| {
+    const READ_ONLY: i64 = 0o444;
+    let filled = fill(file, content).or_else(|errno| fill_beyond_limit(file, content, errno)).and_then(|()| {
+        host::numbers(libc::SYS_fchmod, &[file, READ_ONLY])?;
         let path = std::ffi::CString::new(format!("/proc/self/fd/{file}")).unwrap_or_default();
         let (here, flags) =
             (Arg::number(libc::AT_FDCWD as u64), Arg::number((libc::O_RDONLY | libc::O_CLOEXEC) as u64));
@@ -138,6 +168,26 @@ fn fill(file: i64, content: &[u8]) -> Result<(), Errno> {
         left = &left[(written as usize).min(left.len())..];
     }
     Ok(())
+}
+
+/// RLIMIT_FSIZE is meant for what the program writes, and the proxy has it too: another process, which has
+/// it no more, fills the same file.
+fn fill_beyond_limit(file: i64, content: &[u8], errno: Errno) -> Result<(), Errno> {
+    if errno.0 != libc::EFBIG {
+        return Err(errno);
+    }
+    let Some(pid) = host::fork()? else {
+        let filled = limits::lift_file_size().and_then(|()| {
+            host::numbers(libc::SYS_lseek, &[file, 0, 0])?;
+            fill(file, content)
+        });
+        host::exit(i32::from(filled.is_err()))
+    };
+    let mut status = [0xff; 4];
+    let none = Arg::null;
+    let args = [Arg::number(pid as u64), Arg::output(&mut status), none(), none(), none(), none()];
+    while host::call(libc::SYS_wait4 as u32, &args) == Err(Errno(libc::EINTR)) {}
+    if status == [0; 4] { Ok(()) } else { Err(errno) }
 }
 
 /// `status` of Linux with the lines that the kernel has.

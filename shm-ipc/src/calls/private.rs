@@ -73,6 +73,13 @@ pub const BECOME: u32 = KERNEL_ONLY + 20;
 /// What the program's children that have been waited for have used: a0 `struct rusage` (out).
 pub const CHILDREN_USAGE: u32 = KERNEL_ONLY + 21;
 
+/// Children that end are not to be waited for from here on (a0 = 1), or are again (a0 = 0), see wait(2),
+/// "Notes": those that have ended before stay what they were.
+pub const CHILDREN_VANISH: u32 = KERNEL_ONLY + 22;
+
+/// In the second result of wait4(2) and waitid(2): the child may be waited for although others may not.
+pub const CHILD_KEPT: u64 = 2;
+
 /// Added to the number of a call of Linux's: some of its pointers lead nowhere. Those come without a
 /// buffer and are not null; Linux gets such pointers too, so that it is Linux which says what is wrong
 /// with a call that is wrong in several ways.
@@ -81,6 +88,10 @@ pub const BAD_POINTERS: u32 = 1 << 30;
 /// The error number by which the proxy answers a call for a child that is not there any more: it has
 /// executed something, or ended.
 pub const CHILD_GONE: u16 = 4000;
+
+/// Which argument of a transfer tells how many bytes of the payload follow its segments and lead nowhere:
+/// Linux finds them when it gets there.
+pub const MISSING: usize = 7;
 
 /// Which argument of open(2), openat(2) and openat2(2) the kernel's answer comes with when the
 /// path may name a file of the program's own in `/proc`, see `kernel/src/syscall/procfs.rs`.

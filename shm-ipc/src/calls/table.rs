@@ -180,7 +180,7 @@ calls! {
     154 modify_ldt Unsupported() "";
     155 pivot_root Unsupported() "";
     156 _sysctl Unsupported() "";
-    157 prctl Local(Int, Int, Int, Int, Int) "PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_SET_DUMPABLE, PR_GET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_SET_VMA, PR_SET_PTRACER, PR_CAPBSET_READ, PR_GET_TIMERSLACK, PR_SET_TIMERSLACK, PR_SET_THP_DISABLE, PR_GET_THP_DISABLE; others are refused with EINVAL and named; what a child of vfork sets is set by Linux";
+    157 prctl Local(Int, Int, Int, Int, Int) "PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_SET_DUMPABLE, PR_GET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_SET_VMA, PR_SET_PTRACER, PR_CAPBSET_READ, PR_GET_TIMERSLACK, PR_SET_TIMERSLACK, PR_GET_TID_ADDRESS, PR_GET_SECCOMP, PR_GET_SECUREBITS, PR_CAP_AMBIENT, PR_MCE_KILL, PR_MCE_KILL_GET, and what is so anyway of KEEPCAPS, THP_DISABLE, TSC, TIMING and CHILD_SUBREAPER; others are refused with EINVAL and named; what a child of vfork sets is set by Linux";
     158 arch_prctl Local() "";
     159 adjtimex Forwarded(InOut(Fixed(208))) "";
     160 setrlimit Forwarded(Int, In(Fixed(16))) "";

@@ -42,9 +42,9 @@ fn pages_hold_the_file_then_zeroes_then_nothing() {
     let mut resident = [7; 5];
     assert_eq!(space.resident(AT, &mut resident), Ok(()));
     assert_eq!(resident, [1, 1, 1, 0, 0]);
-    assert_eq!(space.lock_range(AT, 3 * PAGE, true), Ok(0));
-    assert_eq!(space.lock_range(AT, 4 * PAGE, true), Err(Errno::ENOMEM));
-    assert_eq!(space.lock_range(AT, 4 * PAGE, false), Ok(0));
+    assert_eq!(space.lock_range(AT, 3 * PAGE, false, true), Ok(0));
+    assert_eq!(space.lock_range(AT, 4 * PAGE, false, true), Err(Errno::ENOMEM));
+    assert_eq!(space.lock_range(AT, 4 * PAGE, false, false), Ok(0));
     assert_eq!(space.madvise(AT, 3 * PAGE, linux::MADV_POPULATE_READ), Ok(0));
     assert_eq!(space.madvise(AT, 4 * PAGE, linux::MADV_POPULATE_READ), Err(Errno::EFAULT));
     assert_eq!(space.shared_files(AT..AT + 5 * PAGE), (vec![], true), "msync has nothing to write");

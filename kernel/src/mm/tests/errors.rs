@@ -314,12 +314,12 @@ fn mincore_msync_mlock() {
     assert_eq!(space.resident(AT, &mut pages), Ok(()));
     assert!(pages[..64].iter().all(|page| *page == 0) && pages[64] == 1);
     assert_eq!(space.resident(AT + PAGE, &mut pages), Err(Errno::ENOMEM));
-    assert_eq!(space.lock_range(AT + 5, 1, true), Ok(0));
+    assert_eq!(space.lock_range(AT + 5, 1, false, true), Ok(0));
     space.resident(AT, &mut pages).unwrap();
     assert_eq!(&pages[..2], &[1, 0]);
-    assert_eq!(space.lock_range(AT, 66 * PAGE, true), Err(Errno::ENOMEM));
-    assert_eq!(space.lock_range(AT, u64::MAX << 12, true), Err(Errno::EINVAL));
-    assert_eq!(space.lock_range(AT, u64::MAX, true), Ok(0), "wraps to nothing, as on Linux");
+    assert_eq!(space.lock_range(AT, 66 * PAGE, false, true), Err(Errno::ENOMEM));
+    assert_eq!(space.lock_range(AT, u64::MAX << 12, false, true), Err(Errno::EINVAL));
+    assert_eq!(space.lock_range(AT, u64::MAX, false, true), Ok(0), "wraps to nothing, as on Linux");
     let (files, whole) = space.shared_files(AT..AT + 65 * PAGE);
     assert_eq!((files.first(), whole), (Some(&(AT + 64 * PAGE..AT + 65 * PAGE)), true));
     assert!(!space.shared_files(AT..AT + 66 * PAGE).1);
@@ -331,7 +331,7 @@ fn segments() {
     let both = Prot::READ | Prot::WRITE;
     let at = space.map_segment(0, 4 * PAGE - 9, 4, both, false).unwrap();
     assert_eq!(space.map_segment(at, PAGE, 1, both, false), Err(Errno::EINVAL), "taken");
-    assert_eq!(space.map_segment(USER.end, PAGE, 1, both, false), Err(Errno::EINVAL));
+    assert_eq!(space.map_segment(USER.end, PAGE, 1, both, false), Err(Errno::ENOMEM));
     assert_eq!(space.map_segment(AT, 0, 1, both, false), Err(Errno::EINVAL));
     assert!(space.is_shared_foreign(at));
     // In parts, with something else between them, the segment is still detached as a whole.
@@ -424,7 +424,7 @@ fn huge_numbers_are_answered() {
             }
             let _ = space.mprotect(a, b, 1);
             let _ = space.madvise(a, b, linux::MADV_DONTNEED);
-            let _ = space.lock_range(a, b, false);
+            let _ = space.lock_range(a, b, false, false);
             let _ = space.bind(a, b, Policy::DEFAULT);
             let _ =
                 space.map_segment(a & !0xfff, b & 0xffff_f000, 1, Prot::READ, false).map(|at| space.munmap(at, PAGE));

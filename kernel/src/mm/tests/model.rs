@@ -289,7 +289,7 @@ impl Pair {
                 space.handle_fault(at(page), Access::Write);
                 Ok(0)
             }
-            Op::Resident { page, pages } => space.lock_range(at(page), pages * PAGE, true),
+            Op::Resident { page, pages } => space.lock_range(at(page), pages * PAGE, false, true),
             Op::Pieces { page, pages } => Ok(space.pieces(at(page), pages * PAGE, Access::Read, &mut Vec::new())),
         };
     }

@@ -102,7 +102,7 @@ proptest! {
 }
 
 fn vma(start: u64, end: u64, kind: Kind) -> Vma {
-    Vma { start, end, prot: Prot::READ, kind, policy: Policy::DEFAULT }
+    Vma { start, end, prot: Prot::READ, kind, policy: Policy::DEFAULT, locked: false }
 }
 
 #[test]
