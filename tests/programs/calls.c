@@ -465,8 +465,47 @@ static void run_vectors(void) {
     SHOW(wrong);
 }
 
+/* Flags that a call finds set stay, and do no harm: nested task, alignment check, single step, direction. Of the
+ * number Linux looks at the lower half. */
+static long call_with(uint64_t number, uint64_t flags, uint64_t *left) {
+    long result;
+    uint64_t plain = 0x202;
+    __asm__ volatile("lea -128(%%rsp), %%rsp; push %2; popfq; syscall; pushfq; pop %1; push %3; popfq; lea 128(%%rsp), %%rsp"
+                     : "=a"(result), "=&d"(*left)
+                     : "r"(flags | plain), "r"(plain), "a"(number)
+                     : "rcx", "r11", "memory", "cc");
+    return result;
+}
+
+static void run_flags(void) {
+    const uint64_t nested_task = 1 << 14, alignment = 1 << 18, trap = 1 << 8, direction = 1 << 10;
+    const uint64_t all[] = {nested_task, alignment, trap, direction};
+    signal(SIGTRAP, step);
+    signal(SIGUSR1, count);
+    for (int number = 0; number < 16; number++) {
+        uint64_t flags = 0, left;
+        for (int at = 0; at < 4; at++)
+            if (number >> at & 1)
+                flags |= all[at];
+        for (int round = 0; round < 3; round++)
+            CHECK(call_with(SYS_getppid, flags, &left) == getppid() && (left & flags) == flags);
+        CHECK(call_with(SYS_sched_yield, flags, &left) == 0 && (left & flags) == flags);
+    }
+    CHECK(steps > 0);
+    uint64_t left;
+    for (int half = 0; half < 32; half += 31) {
+        uint64_t upper = (uint64_t)(1u << half) << 32;
+        CHECK(call_with(upper | SYS_getppid, 0, &left) == getppid());
+        CHECK(call_with(upper | SYS_getpid, 0, &left) == getpid());
+    }
+    SHOW(call_with(SYS_getppid | 1 << 30, 0, &left));
+    SHOW(call_with(0xffffffff, 0, &left));
+    SHOW(call_with(600, 0, &left));
+}
+
 int main(int argc, char **argv) {
     const struct section sections[] = {
+        {"flags", run_flags},
         {"registers", run_registers}, {"signals", run_signals}, {"threads", run_threads}, {"gs", run_gs}, {"vectors", run_vectors},
         {"crossing", run_crossing}, {"shapes", run_shapes}, {"replaced", run_replaced},   {"written", run_written}, {"stepped", run_stepped}, {0},
     };

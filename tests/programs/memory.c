@@ -265,6 +265,42 @@ static void section_remap(void) {
     SHOW_POINTER(mremap(hole, PAGE, PAGE, MREMAP_FIXED, target));
 }
 
+/* What is in memory moves, the mapping stays. */
+static void section_remap_alone(void) {
+    const int moves = MREMAP_MAYMOVE | MREMAP_DONTUNMAP;
+    char *memory = map(5 * PAGE, PROT_READ | PROT_WRITE);
+    fill(memory, 5 * PAGE);
+    char *moved = mremap(memory, 5 * PAGE, 5 * PAGE, moves, NULL);
+    CHECK(moved != MAP_FAILED && moved != memory && is_filled(moved, 5 * PAGE) && is_zero(memory, 5 * PAGE));
+    fill(memory, 2 * PAGE);
+    CHECK(is_filled(moved, 5 * PAGE) && is_filled(memory, 2 * PAGE));
+    char *target = map(8 * PAGE, PROT_READ);
+    CHECK(mremap(moved + PAGE, 2 * PAGE, 2 * PAGE, moves | MREMAP_FIXED, target + PAGE) == target + PAGE);
+    CHECK(!memcmp(target + PAGE, memory + PAGE, PAGE) && is_filled(moved, PAGE) && is_zero(moved + PAGE, 2 * PAGE));
+    SHOW_WRITE(target);
+    SHOW_WRITE(target + PAGE);
+    SHOW_WRITE(target + 3 * PAGE);
+    SHOW(mprotect(memory, PAGE, PROT_READ));
+    char *protected = mremap(memory, PAGE, PAGE, moves, NULL);
+    SHOW_WRITE(protected);
+    SHOW_READ(memory);
+    CHECK(is_zero(memory, PAGE) && is_filled(protected, PAGE));
+    char *large = map(6 * MEBIBYTE, PROT_READ | PROT_WRITE);
+    fill(large, 6 * MEBIBYTE);
+    moved = mremap(large, 6 * MEBIBYTE, 6 * MEBIBYTE, moves, NULL);
+    CHECK(moved != MAP_FAILED && is_filled(moved, 6 * MEBIBYTE) && is_zero(large, 6 * MEBIBYTE));
+    SHOW(munmap(large, 6 * MEBIBYTE));
+    char *hint = map(PAGE, PROT_READ);
+    munmap(hint, PAGE);
+    SHOW_POINTER(mremap(moved, PAGE, PAGE, moves, hint + 1));
+    SHOW_POINTER(mremap(moved, 2 * PAGE, 2 * PAGE, moves, moved + PAGE));
+    CHECK(mremap(moved, PAGE, PAGE, moves, hint) == hint && is_filled(hint, PAGE));
+    CHECK(mremap(hint, PAGE, PAGE, moves, target) != target);
+    SHOW_POINTER(mremap(moved, PAGE, 2 * PAGE, moves, NULL));
+    SHOW_POINTER(mremap(moved, PAGE, PAGE, MREMAP_DONTUNMAP, NULL));
+    SHOW_POINTER(mremap(large, PAGE, PAGE, moves, NULL));
+}
+
 static void section_advise(void) {
     char *memory = map(4 * PAGE, PROT_READ | PROT_WRITE);
     fill(memory, 4 * PAGE);
@@ -290,6 +326,11 @@ static void section_advise(void) {
     munmap(memory + 2 * PAGE, PAGE);
     SHOW(madvise(memory, 4 * PAGE, MADV_DONTNEED));
     CHECK(is_zero(memory + 3 * PAGE, PAGE));
+    for (int prot = PROT_NONE; prot <= (PROT_READ | PROT_WRITE); prot++) {
+        char *guarded = map(2 * PAGE, prot);
+        SHOW(madvise(guarded, 2 * PAGE, MADV_POPULATE_READ));
+        SHOW(madvise(guarded, 2 * PAGE, MADV_POPULATE_WRITE));
+    }
 }
 
 /* What MADV_DONTNEED shows of a file: what it holds by then, even if nobody has it open any more. */
@@ -317,6 +358,27 @@ static void section_advise_file(void) {
     memset(moved, 'x', PAGE);
     SHOW(madvise(moved, PAGE, MADV_DONTNEED));
     CHECK(!memcmp(moved, "changed", 7));
+}
+
+/* Which pages of a file are in memory: of one without content those that somebody has touched. */
+static void section_resident(void) {
+    unsigned char pages[8];
+    int fd = memfd_create("sparse", 0);
+    SHOW(ftruncate(fd, 8 * PAGE));
+    char *file = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    SHOW(mincore(file, 8 * PAGE, pages));
+    CHECK(is_zero(pages, 8));
+    file[3 * PAGE] = 1;
+    SHOW(pwrite(fd, "x", 1, 6 * PAGE));
+    SHOW(mincore(file, 8 * PAGE, pages));
+    for (int page = 0; page < 8; page++)
+        SHOW(pages[page] & 1);
+    SHOW(munmap(file + 4 * PAGE, PAGE));
+    SHOW(mincore(file, 8 * PAGE, pages));
+    char *anonymous = map(2 * PAGE, PROT_READ | PROT_WRITE);
+    memset(anonymous, 1, 2 * PAGE);
+    SHOW(mincore(anonymous, 2 * PAGE, pages));
+    SHOW(pages[0] & pages[1] & 1);
 }
 
 static void section_reserve(void) {
@@ -443,7 +505,7 @@ int main(int argc, char **argv) {
         {"brk", section_brk}, {"anonymous", section_anonymous}, {"fixed", section_fixed}, {"anywhere", section_anywhere},
         {"file_private", section_file_private}, {"file_shared", section_file_shared},
         {"file_shrunk", section_file_shrunk},
-        {"protect", section_protect}, {"remap", section_remap}, {"advise", section_advise},
+        {"protect", section_protect}, {"remap", section_remap}, {"remap_alone", section_remap_alone}, {"resident", section_resident}, {"advise", section_advise},
         {"advise_file", section_advise_file},
         {"reserve", section_reserve}, {"stack", section_stack}, {"limits", section_limits},
         {"errors", section_errors}, {NULL, NULL}};

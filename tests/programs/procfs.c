@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -154,9 +155,24 @@ static void section_files(void) {
     CHECK(!strcmp(line.permissions, "rw-s") && !strncmp(line.name, "/SYSV", 5) && line.inode == (unsigned long)id);
 }
 
+/* Who the caller is by the links in /proc. */
+static void show_links(void) {
+    char expected[64], target[64] = "";
+    int len = snprintf(expected, sizeof expected, "%d", getpid());
+    CHECK(readlink("/proc/self", target, sizeof target) == len && !memcmp(target, expected, len));
+    CHECK(readlink("/proc/./self", target, 1) == 1 && target[0] == expected[0]);
+    SHOW(readlink("/proc/self/", target, sizeof target));
+    SHOW(syscall(SYS_readlink, "/proc/self", target, 0));
+    char *volatile nowhere = (char *)8;
+    SHOW(readlink("/proc/self", nowhere, sizeof target));
+    len = snprintf(expected, sizeof expected, "%d/task/%d", getpid(), gettid());
+    CHECK(readlinkat(-1, "/proc/thread-self", target, sizeof target) == len && !memcmp(target, expected, len));
+}
+
 static void *in_thread(void *argument) {
     char path[64], name[32] = "";
     (void)argument;
+    show_links();
     pthread_setname_np(pthread_self(), "second");
     snprintf(path, sizeof path, "/proc/self/task/%d/maps", gettid());
     CHECK(find_in(path, &data).start != 0);
@@ -170,6 +186,7 @@ static void *in_thread(void *argument) {
 }
 
 static void section_threads(void) {
+    show_links();
     prctl(PR_SET_NAME, "first");
     pthread_t thread;
     pthread_create(&thread, NULL, in_thread, NULL);

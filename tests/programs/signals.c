@@ -3,6 +3,7 @@
 #include "show.h"
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
@@ -111,6 +112,7 @@ static void section_altstack(void) {
     SHOW(old.ss_flags);
     struct sigaction action = {.sa_handler = where};
     sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGUSR2, &action, NULL);
     SHOW(raise(SIGUSR1));
     printf("without SA_ONSTACK: %d\n", was_on_altstack);
     action.sa_flags = SA_ONSTACK;
@@ -121,6 +123,16 @@ static void section_altstack(void) {
     CHECK(old.ss_sp == altstack && old.ss_size == 65536 && old.ss_flags == 0);
     stack.ss_size = 100;
     SHOW(sigaltstack(&stack, NULL));
+    /* The least that Linux takes, though no frame fits: that is found when a signal comes. */
+    stack.ss_size = 2047;
+    SHOW(sigaltstack(&stack, NULL));
+    stack.ss_size = 2048;
+    SHOW(sigaltstack(&stack, NULL));
+    catch_faults();
+    if (sigsetjmp(fault_return, 1) == 0)
+        raise(SIGUSR1);
+    SHOW(fault_signal);
+    SHOW(raise(SIGUSR2));
     stack.ss_size = 65536;
     stack.ss_flags = 0x55;
     SHOW(sigaltstack(&stack, NULL));
@@ -128,6 +140,51 @@ static void section_altstack(void) {
     SHOW(sigaltstack(&stack, NULL));
     SHOW(sigaltstack(NULL, &old));
     SHOW(old.ss_flags);
+}
+
+/* What a handler makes of the registers it will go back to: a part of its frame, by number. */
+static volatile int wrecked;
+static char *volatile frame_pages;
+
+static void wreck(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info;
+    ucontext_t *frame = context;
+    char *state = (char *)frame->uc_mcontext.fpregs;
+    uint32_t size;
+    memcpy(&size, state + 464 + 16, sizeof size);
+    switch (wrecked) {
+    case 1: state[512 + 7] |= 0x40; break;                       /* a component that is not there */
+    case 2: state[512 + 15] |= 0x80; break;                      /* compacted */
+    case 3: state[512 + 20] = 1; break;                          /* reserved bytes of the header */
+    case 4: state[24 + 3] = 1; break;                            /* reserved bits of MXCSR */
+    case 5: state[464] ^= 1, state[512 + 7] |= 0x40; break;      /* no header at all: nobody looks at it */
+    case 6: state[size] ^= 1, state[512 + 7] |= 0x40; break;     /* the mark behind it */
+    case 7: frame->uc_mcontext.fpregs = NULL; break;             /* none */
+    case 8: frame->uc_mcontext.fpregs = (void *)frame_pages; break; /* no memory */
+    case 9: frame->uc_mcontext.gregs[REG_RIP] = 1l << 62; break; /* no address */
+    }
+}
+
+static void section_frame(void) {
+    struct sigaction action = {.sa_sigaction = wreck, .sa_flags = SA_SIGINFO};
+    sigaction(SIGUSR1, &action, NULL);
+    frame_pages = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (wrecked = 0; wrecked < 10; wrecked++) {
+        catch_faults();
+        fault_signal = 0;
+        if (sigsetjmp(fault_return, 1) == 0)
+            raise(SIGUSR1);
+        printf("%d: signal %d\n", wrecked, fault_signal);
+    }
+    /* All but these registers goes back as the frame says: a handler finds it done. */
+    handle(SIGSEGV, 0);
+    calls = 0;
+    wrecked = 1;
+    SHOW(raise(SIGUSR1));
+    SHOW(calls);
+    sigset_t mask;
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    SHOW(sigismember(&mask, SIGUSR1));
 }
 
 static volatile int depth, deepest;
@@ -359,7 +416,7 @@ static void section_by_thread(void) {
 
 int main(int argc, char **argv) {
     static const struct section sections[] = {
-        {"raise", section_raise}, {"mask", section_mask}, {"altstack", section_altstack},
+        {"raise", section_raise}, {"mask", section_mask}, {"altstack", section_altstack}, {"frame", section_frame},
         {"flags", section_flags}, {"interrupt", section_interrupt}, {"sleep", section_sleep}, {"tick", section_tick},
         {"threads", section_threads}, {"die_term", section_die_term}, {"die_kill", section_die_kill}, {"die_usr1", section_die_usr1},
         {"die_pipe", section_die_pipe}, {"die_segv", section_die_segv}, {"interval", section_interval},

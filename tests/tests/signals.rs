@@ -7,7 +7,7 @@ use tacet_tests::node::Holdings;
 use tacet_tests::scratch::Scratch;
 use tacet_tests::{Case, Language, Node, SETTLE_LIMIT, build, platform, poll_until, process};
 
-tacet_tests::sections!("signals.c": raise, mask, altstack, flags, interrupt, sleep, tick, threads, interval, by_thread);
+tacet_tests::sections!("signals.c": raise, mask, altstack, frame, flags, interrupt, sleep, tick, threads, interval, by_thread);
 
 fn dies(how: &str, signal: Signal) {
     let compared = Case::new(build(Language::C, "signals.c")).arg(how).assert_same();

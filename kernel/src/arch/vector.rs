@@ -167,30 +167,41 @@ impl VectorArea {
         unsafe { core::slice::from_raw_parts_mut(self.at, vector_bytes()) }
     }
 
-    /// Takes over an image that may come from the program (rt_sigreturn): what XRSTOR would
-    /// refuse is cleared.
-    pub fn load(&self, image: &[u8]) {
+    /// Takes over an image that may come from the program (rt_sigreturn): the legacy region, or more. Gives
+    /// whether it did: not what XRSTOR would refuse.
+    #[must_use]
+    pub fn load(&self, image: &[u8]) -> bool {
         let len = image.len().min(vector_bytes());
+        let is_legacy = len < MIN_BYTES;
+        if len < LEGACY_BYTES || !is_restorable(&image[..len], components()) {
+            return false;
+        }
         let bytes = self.bytes_mut();
         bytes[..len].copy_from_slice(&image[..len]);
-        let mut header = [0; 8];
-        if len >= MIN_BYTES {
-            header.copy_from_slice(&bytes[XSTATE_BV..XSTATE_BV + 8]);
-            let known = u64::from_le_bytes(header) & components();
-            header = known.to_le_bytes();
-        } else {
-            header = 3u64.to_le_bytes();
+        if is_legacy {
+            bytes[XSTATE_BV..XSTATE_BV + 8].copy_from_slice(&3u64.to_le_bytes());
+            bytes[XSTATE_BV + 8..MIN_BYTES].fill(0);
         }
-        bytes[XSTATE_BV..XSTATE_BV + 8].copy_from_slice(&header);
-        bytes[XSTATE_BV + 8..MIN_BYTES].fill(0);
-        // Bits 16 and up of MXCSR are reserved, loading them faults.
-        bytes[26..28].fill(0);
+        true
     }
 
     /// Copies another thread's state.
     pub fn copy_from(&self, other: &VectorArea) {
         self.bytes_mut().copy_from_slice(other.bytes());
     }
+}
+
+/// Whether XRSTOR takes an image, where these are the components that there are (Intel SDM volume 1, section
+/// 13.8): no other component, standard format, nothing in reserved places.
+fn is_restorable(image: &[u8], components: u64) -> bool {
+    // Bits 16 and up of MXCSR are reserved.
+    let control_is_valid = image[MXCSR + 2..MXCSR + 4] == [0; 2];
+    let header_is_valid = image.get(XSTATE_BV..MIN_BYTES).is_none_or(|header| {
+        let mut present = [0; 8];
+        present.copy_from_slice(&header[..8]);
+        u64::from_le_bytes(present) & !components == 0 && header[8..24] == [0; 16]
+    });
+    control_is_valid && header_is_valid
 }
 
 /// Adds all components but SSE to an area that has that one and MXCSR.
@@ -221,5 +232,37 @@ impl Drop for VectorArea {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with the same layout.
         unsafe { alloc::alloc::dealloc(self.at, Self::layout()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_xrstor_refuses_is_refused_before() {
+        let image = |at: usize, value: u8| {
+            let mut image = [0; MIN_BYTES];
+            image[at] = value;
+            image
+        };
+        assert!(is_restorable(&image(XSTATE_BV, 7), 7));
+        assert!(!is_restorable(&image(XSTATE_BV, 8), 7));
+        assert!(!is_restorable(&image(XSTATE_BV + 15, 0x80), 7), "compacted");
+        assert!(!is_restorable(&image(XSTATE_BV + 16, 1), 7));
+        assert!(is_restorable(&image(XSTATE_BV + 24, 1), 7));
+        assert!(is_restorable(&image(XSTATE_BV, 8)[..LEGACY_BYTES], 7));
+        assert!(!is_restorable(&image(MXCSR + 2, 1)[..LEGACY_BYTES], 7));
+    }
+
+    #[test]
+    fn a_legacy_image_is_all_there_is() {
+        let area = VectorArea::new().expect("memory");
+        assert!(!area.load(&[0; 100]));
+        let mut image = [0x5a; LEGACY_BYTES];
+        image[MXCSR..MXCSR + 4].copy_from_slice(&0x1f80u32.to_le_bytes());
+        assert!(area.load(&image));
+        assert_eq!(area.bytes()[XMM], 0x5a);
+        assert_eq!(area.bytes()[XSTATE_BV], 3);
     }
 }

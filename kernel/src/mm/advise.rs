@@ -101,8 +101,8 @@ impl AddressSpace {
                 }
             }
             Advice::Populate(access) => {
-                let allowed = if access == Prot::READ { !part.prot.is_empty() } else { part.prot.contains(access) };
-                if !allowed {
+                // What may only be written can be read, too, but Linux goes by what was asked for.
+                if !part.prot.contains(access) {
                     return Err(Errno::EINVAL);
                 }
                 if self.ends_within(part) {
@@ -116,7 +116,7 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// mincore(2) for the pages from `addr` on, one byte each. Pages of Linux count as resident.
+    /// mincore(2) for the pages from `addr` on, one byte each. Of pages of Linux the platform says it.
     ///
     /// # Errors
     /// `ENOMEM` for a hole.
@@ -126,10 +126,15 @@ impl AddressSpace {
             return Err(Errno::ENOMEM);
         }
         pages.fill(1);
-        let framed = self.regions.within(range).filter(|vma| vma.kind.has_frames());
-        for hole in framed.flat_map(|vma| self.mapped.holes(vma.range())) {
-            let index = |at: u64| ((at - addr) / PAGE) as usize;
-            pages[index(hole.start)..index(hole.end)].fill(0);
+        let index = |at: u64| ((at - addr) / PAGE) as usize;
+        for vma in self.regions.within(range) {
+            if matches!(vma.kind, Kind::File { .. } | Kind::Segment { .. }) {
+                self.platform.resident_foreign(vma.start, &mut pages[index(vma.start)..index(vma.end)]);
+            } else if vma.kind.has_frames() {
+                for hole in self.mapped.holes(vma.range()) {
+                    pages[index(hole.start)..index(hole.end)].fill(0);
+                }
+            }
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! Moving memory moves its frames: nothing is copied. Memory keeps its place relative to large
 //! pages when it moves. A copy of a file grows beyond the file's end only: `ENOMEM` otherwise.
 //! `old_len` 0, which maps shared memory a second time, works for files and segments; anonymous
-//! memory has one owner, so there it is refused with `EINVAL`, as `MREMAP_DONTUNMAP` is.
+//! memory has one owner, so there it is refused with `EINVAL`. `MREMAP_DONTUNMAP` leaves private anonymous
+//! memory mapped where it was, with nothing in it; of other memory it is refused with `EINVAL`.
 
 use core::ops::Range;
 
@@ -23,15 +24,27 @@ impl AddressSpace {
     pub fn mremap(&mut self, addr: u64, old_len: u64, new_len: u64, flags: u32, new_addr: u64) -> SysResult {
         let may_move = flags & linux::MREMAP_MAYMOVE != 0;
         let fixed = flags & linux::MREMAP_FIXED != 0;
-        let known = linux::MREMAP_MAYMOVE | linux::MREMAP_FIXED;
-        if flags & !known != 0 || fixed && !may_move || !addr.is_multiple_of(PAGE) {
+        let stays = flags & linux::MREMAP_DONTUNMAP != 0;
+        let known = linux::MREMAP_MAYMOVE | linux::MREMAP_FIXED | linux::MREMAP_DONTUNMAP;
+        let is_wrong = (fixed || stays) && !may_move || stays && old_len != new_len;
+        if flags & !known != 0 || is_wrong || !addr.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);
         }
         self.check_mappings()?;
         let old_len = page_up(old_len).ok_or(Errno::EINVAL)?;
         let new_len = page_up(new_len).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
         if fixed {
-            return self.mremap_to(addr, old_len, new_len, new_addr);
+            return self.mremap_to(addr, old_len, new_len, new_addr, stays);
+        }
+        if stays {
+            let vma = self.regions.find(addr).ok_or(Errno::EFAULT)?;
+            let end = hint(addr, old_len, new_addr).filter(|end| *end <= self.range.end).ok_or(Errno::EINVAL)?;
+            let vma = resizable(&vma, addr, old_len).and_then(staying)?;
+            self.check_limits(new_len, counts_as_data(vma.prot, vma.kind.is_shared()))?;
+            if new_addr >= self.range.start && self.is_free(new_addr..end) {
+                return self.relocate(&vma, new_addr, new_len, true);
+            }
+            return self.relocate_to_gap(&vma, new_len, true);
         }
         let vma = self.regions.find(addr).ok_or(Errno::EFAULT)?;
         if old_len >= new_len {
@@ -49,14 +62,11 @@ impl AddressSpace {
         if !may_move {
             return Err(Errno::ENOMEM);
         }
-        let phase = if new_len >= LARGE_PAGE { addr % LARGE_PAGE } else { 0 };
-        let window = self.range.start..self.top();
-        let to = self.gap_within(window, new_len, PAGE, phase).ok_or(Errno::ENOMEM)?;
-        self.relocate(&vma, to, new_len)
+        self.relocate_to_gap(&vma, new_len, false)
     }
 
     /// With `MREMAP_FIXED`: replaces what is at `to`.
-    fn mremap_to(&mut self, addr: u64, old_len: u64, new_len: u64, to: u64) -> SysResult {
+    fn mremap_to(&mut self, addr: u64, old_len: u64, new_len: u64, to: u64, stays: bool) -> SysResult {
         let end = to.checked_add(new_len).filter(|end| *end <= self.range.end).ok_or(Errno::EINVAL)?;
         let old_end = addr.checked_add(old_len).ok_or(Errno::EINVAL)?;
         if !to.is_multiple_of(PAGE) || old_end > to && end > addr || to < self.range.start {
@@ -68,13 +78,22 @@ impl AddressSpace {
             self.munmap(addr + new_len, old_len - new_len)?;
             self.cut_out(to..end)?;
             self.release(to..end, false);
-            return self.relocate(&kept, to, new_len);
+            return self.relocate(&kept, to, new_len, false);
         }
         let vma = resizable(&vma, addr, old_len)?;
-        self.check_limits(new_len - old_len, counts_as_data(vma.prot, vma.kind.is_shared()))?;
+        let vma = if stays { staying(vma)? } else { vma };
+        let more = if stays { new_len } else { new_len - old_len };
+        self.check_limits(more, counts_as_data(vma.prot, vma.kind.is_shared()))?;
         self.cut_out(to..end)?;
         self.release(to..end, false);
-        self.relocate(&vma, to, new_len)
+        self.relocate(&vma, to, new_len, stays)
+    }
+
+    fn relocate_to_gap(&mut self, vma: &Vma, new_len: u64, stays: bool) -> SysResult {
+        let phase = if new_len >= LARGE_PAGE { vma.start % LARGE_PAGE } else { 0 };
+        let window = self.range.start..self.top();
+        let to = self.gap_within(window, new_len, PAGE, phase).ok_or(Errno::ENOMEM)?;
+        self.relocate(vma, to, new_len, stays)
     }
 
     /// Makes `vma`, which ends a region, longer where it is.
@@ -92,8 +111,9 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// Moves `vma`, which may be a part of a region or nothing of it, to `to`, where nothing is.
-    fn relocate(&mut self, vma: &Vma, to: u64, new_len: u64) -> SysResult {
+    /// Moves `vma`, which may be a part of a region or nothing of it, to `to`, where nothing is. Where it
+    /// `stays`, only what is in it moves.
+    fn relocate(&mut self, vma: &Vma, to: u64, new_len: u64, stays: bool) -> SysResult {
         let (from, old_len) = (vma.start, vma.end - vma.start);
         if !vma.kind.has_frames() {
             self.platform.move_foreign(from, old_len, to, new_len)?;
@@ -121,7 +141,9 @@ impl AddressSpace {
             self.release(moved.end..to + new_len, false);
             return Err(errno);
         }
-        self.regions.remove(vma.range());
+        if !stays {
+            self.regions.remove(vma.range());
+        }
         self.regions.insert(moved);
         Ok(to)
     }
@@ -168,6 +190,19 @@ impl AddressSpace {
         }
         Ok(())
     }
+}
+
+/// With `MREMAP_DONTUNMAP` alone, `to` says where the memory would better be: the end of that, if it may be said.
+fn hint(addr: u64, len: u64, to: u64) -> Option<u64> {
+    let end = to.checked_add(len)?;
+    let overlaps = addr.checked_add(len)? > to && end > addr;
+    (to.is_multiple_of(PAGE) && !overlaps).then_some(end)
+}
+
+/// `vma`, if it may stay where it is while what is in it moves.
+fn staying(vma: Vma) -> Result<Vma, Errno> {
+    let is_private = matches!(vma.kind, Kind::Anon { .. } | Kind::Heap | Kind::Stack);
+    if is_private { Ok(vma) } else { Err(Errno::EINVAL) }
 }
 
 /// The `old_len` bytes at `addr` of `vma`, if they may be resized.

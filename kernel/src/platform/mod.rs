@@ -146,6 +146,12 @@ pub trait Platform: Sync {
     /// As msync(2).
     fn sync_foreign(&self, at: u64, len: u64, flags: u32) -> Result<(), Errno>;
 
+    /// Says which pages of a mapping of a file are in memory, one byte each, as mincore(2). Where the platform
+    /// pins what is mapped, all are.
+    fn resident_foreign(&self, _at: u64, pages: &mut [u8]) {
+        pages.fill(1);
+    }
+
     /// Passes madvise(2) on for a mapping of a file. `advice` is the call's.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! One core of the cell.
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -8,6 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use shm_ipc::control::{Cause, CoreBlock};
 use spin::{Mutex, Once};
 
+use super::queue::RunQueue;
 use super::thread::{Thread, current};
 use super::timer::Timers;
 use super::wait::Ticket;
@@ -48,7 +48,7 @@ pub struct Core {
     pub in_program: AtomicBool,
     /// The last change of code that the core has seen (`arch::see_code`).
     pub code_seen: AtomicU32,
-    queue: Mutex<VecDeque<Arc<Thread>>>,
+    queue: Mutex<RunQueue<Arc<Thread>>>,
     queued: AtomicU32,
     running: Mutex<Option<Arc<Thread>>>,
     /// The same, for interrupts, which must not lock.
@@ -79,7 +79,7 @@ impl Core {
             idling: AtomicBool::new(false),
             in_program: AtomicBool::new(false),
             code_seen: AtomicU32::new(0),
-            queue: Mutex::new(VecDeque::new()),
+            queue: Mutex::new(RunQueue::default()),
             queued: AtomicU32::new(0),
             running: Mutex::new(None),
             running_now: AtomicPtr::new(core::ptr::null_mut()),
@@ -140,28 +140,34 @@ impl Core {
         self.previous.lock().take()
     }
 
-    /// Appends a runnable thread.
+    /// Appends a runnable thread that wants a turn.
     pub(super) fn enqueue(&self, thread: Arc<Thread>) {
-        let mut queue = self.queue.lock();
-        queue.push_back(thread);
-        self.queued.store(queue.len() as u32, Ordering::SeqCst);
+        self.change_queue(|queue| queue.push(thread));
     }
 
-    /// Takes the first runnable thread for which `fits`.
+    /// Appends a thread whose wait is over.
+    pub(super) fn enqueue_woken(&self, thread: Arc<Thread>) {
+        self.change_queue(|queue| queue.push_woken(thread));
+    }
+
+    fn change_queue<R>(&self, change: impl FnOnce(&mut RunQueue<Arc<Thread>>) -> R) -> R {
+        let mut queue = self.queue.lock();
+        let result = change(&mut queue);
+        self.queued.store(queue.count() as u32, Ordering::SeqCst);
+        result
+    }
+
+    /// Takes the next runnable thread for which `fits`.
     pub(super) fn dequeue(&self, fits: impl Fn(&Thread) -> bool) -> Option<Arc<Thread>> {
         if self.queue_is_empty() {
             return None;
         }
-        let mut queue = self.queue.lock();
-        let at = queue.iter().position(|thread| fits(thread))?;
-        let thread = queue.remove(at);
-        self.queued.store(queue.len() as u32, Ordering::SeqCst);
-        thread
+        self.change_queue(|queue| queue.take(|thread| fits(thread), || platform::get().monotonic()))
     }
 
     /// Whether a thread for which `fits` waits here.
     pub(super) fn any_queued(&self, fits: impl Fn(&Thread) -> bool) -> bool {
-        !self.queue_is_empty() && self.queue.lock().iter().any(|thread| fits(thread))
+        !self.queue_is_empty() && self.queue.lock().any(|thread| fits(thread))
     }
 
     /// Whether no thread waits for its turn here.

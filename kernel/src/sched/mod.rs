@@ -11,6 +11,7 @@ pub mod futex;
 pub mod idle;
 pub mod posix_timer;
 pub mod process;
+pub mod queue;
 pub mod rseq;
 pub mod signal;
 pub mod stop;

@@ -10,10 +10,11 @@ use super::thread::{Thread, current, current_arc};
 use super::wait::Wake;
 use crate::{arch, entry, platform};
 
-/// Makes `thread` runnable: on an idle core if there is one that it may use, else on its own.
+/// Makes `thread`, whose wait is over, runnable: on an idle core if there is one that it may use, else on
+/// its own.
 pub fn make_runnable(thread: &Arc<Thread>) {
     let core = place(thread);
-    core.enqueue(Arc::clone(thread));
+    core.enqueue_woken(Arc::clone(thread));
     if !core::ptr::eq(core, this_core()) {
         core.attract();
     }

@@ -40,7 +40,8 @@ pub fn dispatch(thread: &Thread) {
     // SAFETY: the thread's own registers, within its own system call; no other reference to
     // them is alive while this one is used.
     let frame = unsafe { &mut *thread.frame() };
-    let (nr, args) = (frame.rax, frame.args());
+    // Linux looks at the lower half only.
+    let (nr, args) = (frame.rax & u64::from(u32::MAX), frame.args());
     thread.own.interrupted.set(None);
     this_core().block.count_call(nr);
     if nr == RT_SIGRETURN {

@@ -94,6 +94,32 @@ pub fn read_link(row: &'static Call, args: [u64; 6]) -> Option<SysResult> {
     Some(user::copy_out(at, target).map(|()| target.len() as u64))
 }
 
+/// readlink(2) and readlinkat(2), whose path is argument `at`, the buffer after it: who "myself" is.
+pub fn readlink(row: &'static Call, args: [u64; 6], at: usize) -> SysResult {
+    let Some(target) = user::read_cstr(args[at], PATH_MAX).ok().and_then(|path| own_link(&path)) else {
+        return build(row, args).and_then(|mut request| request.run().result);
+    };
+    let len = target.len().min(args[at + 2] as usize);
+    user::copy_out(args[at + 1], &target.as_bytes()[..len])?;
+    Ok(len as u64)
+}
+
+/// Where `/proc/self` and `/proc/thread-self` lead, if the path names one of them and not what it leads to.
+fn own_link(path: &[u8]) -> Option<String> {
+    let mut names = path.split(|byte| *byte == b'/').filter(|name| *name != b"." && !name.is_empty());
+    let is_link = path.starts_with(b"/") && !path.ends_with(b"/") && !path.ends_with(b"/.");
+    let (place, name, rest) = (names.next()?, names.next()?, names.next());
+    if !is_link || place != b"proc" || rest.is_some() {
+        return None;
+    }
+    let pid = boot::facts().info.pid;
+    match name {
+        b"self" => Some(format!("{pid}")),
+        b"thread-self" => Some(format!("{pid}/task/{}", current_arc().tid)),
+        _ => None,
+    }
+}
+
 /// What is to be said when this path turns out to be the program's own.
 fn answer(path: &[u8]) -> Option<Vec<u8>> {
     let mut names = path.rsplit(|byte| *byte == b'/').filter(|name| *name != b"." && !name.is_empty());

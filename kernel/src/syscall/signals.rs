@@ -185,7 +185,8 @@ pub fn sigaltstack(args: [u64; 6]) -> SysResult {
             0 if is_none(&wanted) && is_none(&now) => {}
             AltStack::DISABLE => thread.own.alt_stack.set(AltStack::disabled()),
             0 | AltStack::ON_STACK => {
-                if wanted.size < MIN_BYTES.max(boot::facts().info.min_sigstack) {
+                // One too small for a frame is found when a signal comes, as on Linux.
+                if wanted.size < MIN_BYTES {
                     return Err(Errno::ENOMEM);
                 }
                 let flags = wanted.flags & AltStack::AUTODISARM;

@@ -48,9 +48,9 @@ calls! {
     22 pipe Forwarded(Out(Fixed(8))) "";
     23 select Forwarded(Int, Special, Special, Special, TIMESPEC_INOUT) "";
     24 sched_yield Local() "";
-    25 mremap Local() "";
+    25 mremap Local() "MREMAP_DONTUNMAP of private anonymous memory only";
     26 msync Local() "";
-    27 mincore Local() "";
+    27 mincore Local() "of mapped files Linux says it; on bare cores their pages are pinned";
     28 madvise Local() "MADV_DONTNEED, MADV_FREE and hints";
     29 shmget Forwarded(Int, Int, Int) "";
     30 shmat Local() "the segment itself is Linux's";

@@ -198,7 +198,10 @@ fn mremap_errors() {
         (AT + 1, PAGE, PAGE, moves, 0, Errno::EINVAL),
         (AT, PAGE, 0, moves, 0, Errno::EINVAL),
         (AT, PAGE, PAGE, linux::MREMAP_FIXED, AT + (1 << 20), Errno::EINVAL),
-        (AT, PAGE, PAGE, moves | linux::MREMAP_DONTUNMAP, 0, Errno::EINVAL),
+        (AT, PAGE, PAGE, linux::MREMAP_DONTUNMAP, 0, Errno::EINVAL),
+        (AT, PAGE, 2 * PAGE, moves | linux::MREMAP_DONTUNMAP, 0, Errno::EINVAL),
+        (AT + 4 * PAGE, PAGE, PAGE, moves | linux::MREMAP_DONTUNMAP, 0, Errno::EINVAL),
+        (AT + 4 * PAGE, PAGE, PAGE, fixed | linux::MREMAP_DONTUNMAP, AT, Errno::EINVAL),
         (AT, PAGE, PAGE, 8, 0, Errno::EINVAL),
         (AT - PAGE, PAGE, 2 * PAGE, moves, 0, Errno::EFAULT),
         (AT, 5 * PAGE, 6 * PAGE, moves, 0, Errno::EFAULT),
@@ -216,6 +219,24 @@ fn mremap_errors() {
     // Shared memory may be mapped a second time.
     let twin = space.mremap(AT + 4 * PAGE, 0, PAGE, moves, 0).unwrap();
     assert_eq!(platform.page(twin).map(|page| page.source), Some((3, 0)));
+    check_books(&space, platform);
+}
+
+#[test]
+fn what_is_in_memory_moves_alone() {
+    let (mut space, platform) = fresh();
+    let flags = linux::MREMAP_MAYMOVE | linux::MREMAP_DONTUNMAP;
+    space.mmap(&anon(AT, 3 * PAGE, linux::MAP_FIXED)).unwrap();
+    space.write_frames(AT + PAGE, b"moved").unwrap();
+    let frame = space.mapped.find(AT + PAGE).map(|run| run.frame + (AT + PAGE - run.virt));
+    let moved = space.mremap(AT + PAGE, PAGE, PAGE, flags, 0).unwrap();
+    assert_eq!(space.mapped.find(moved).map(|run| run.frame + (moved - run.virt)), frame);
+    assert!(space.mapped.find(AT + PAGE).is_none() && platform.page(AT + PAGE).is_none());
+    check_books(&space, platform);
+    assert_eq!(space.handle_fault(AT + PAGE, Access::Write), Fault::Filled);
+    let back = space.mremap(moved, PAGE, PAGE, flags | linux::MREMAP_FIXED, AT).unwrap();
+    assert_eq!(space.mapped.find(back).map(|run| run.frame + (back - run.virt)), frame);
+    assert_eq!(space.handle_fault(moved, Access::Read), Fault::Filled);
     check_books(&space, platform);
 }
 

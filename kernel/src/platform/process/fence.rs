@@ -41,7 +41,7 @@ const TRAP: u32 = 0x0003_0000;
 const KILL_PROCESS: u32 = 0x8000_0000;
 
 /// What the platform needs once the program runs.
-const NEEDED: [u64; 18] = [
+const NEEDED: [u64; 19] = [
     nr::MMAP,
     nr::MPROTECT,
     nr::MUNMAP,
@@ -50,6 +50,7 @@ const NEEDED: [u64; 18] = [
     nr::SCHED_YIELD,
     nr::MREMAP,
     nr::MSYNC,
+    nr::MINCORE,
     nr::MADVISE,
     nr::SHMAT,
     nr::ARCH_PRCTL,

@@ -26,7 +26,7 @@ use core::ops::Range;
 use core::sync::atomic::Ordering;
 
 use shm_ipc::boot::{BootInfo, FLAG_TRANSPARENT_LARGE_PAGES};
-use shm_ipc::layout::LARGE_PAGE;
+use shm_ipc::layout::{LARGE_PAGE, PAGE};
 use shm_ipc::region::Region;
 use spin::Once;
 
@@ -191,6 +191,16 @@ impl Platform for Process {
     fn sync_foreign(&self, at: u64, len: u64, flags: u32) -> Result<(), Errno> {
         // SAFETY: writes memory to its file, changes none.
         unsafe { host::call(nr::MSYNC, [at, len, u64::from(flags), 0, 0, 0]).map(|_| ()) }
+    }
+
+    fn resident_foreign(&self, at: u64, pages: &mut [u8]) {
+        let len = pages.len() as u64 * PAGE;
+        // SAFETY: the host fills the bytes, one for each page.
+        let told = unsafe { host::call(nr::MINCORE, [at, len, pages.as_mut_ptr() as u64, 0, 0, 0]) };
+        if told.is_err() {
+            // It is the host's mapping all the same: it is only the host that does not tell.
+            pages.fill(1);
+        }
     }
 
     fn advise_foreign(&self, at: u64, len: u64, advice: u32) -> Result<(), Errno> {

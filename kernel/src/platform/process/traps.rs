@@ -87,11 +87,22 @@ tacet_signal_return:
     mov eax, 15
     syscall
     ud2
-"
+
+    # The host leaves most of the program's flags as they are. With its alignment check the kernel would
+    # fault, and with nested task no IRETQ leads back.
+    .globl tacet_signal_entry
+tacet_signal_entry:
+    push {flags}
+    popfq
+    jmp {on_signal}
+",
+    flags = const KERNEL_FLAGS,
+    on_signal = sym on_signal,
 );
 
 unsafe extern "C" {
     fn tacet_signal_return();
+    fn tacet_signal_entry();
 }
 
 /// Signals that come from outside: all but the host's answers to what the program does and the
@@ -119,13 +130,12 @@ pub fn install() -> Result<(), Errno> {
     const SA_NODEFER: u64 = 0x4000_0000;
     const SA_RESTORER: u64 = 0x0400_0000;
     const SA_ONSTACK: u64 = 0x0800_0000;
-    let handler: extern "C" fn(i32, *const [u8; 128], *mut HostUContext) = on_signal;
     for signal in 1..=u64::from(number::MAX) {
         if signal == u64::from(number::KILL) || signal == u64::from(number::STOP) {
             continue;
         }
         let action = HostAction {
-            handler: handler as usize as u64,
+            handler: tacet_signal_entry as *const () as u64,
             flags: SA_SIGINFO | SA_NODEFER | SA_RESTORER | SA_ONSTACK,
             restorer: tacet_signal_return as *const () as u64,
             mask: if FROM_OUTSIDE & bit(signal) != 0 { FROM_OUTSIDE } else { 0 },
@@ -313,7 +323,8 @@ unsafe fn save_vector(from: *const u8, to: &arch::VectorArea) {
             to.is_whole();
         } else {
             to.reset();
-            to.load(core::slice::from_raw_parts(from, 512));
+            let is_valid = to.load(core::slice::from_raw_parts(from, 512));
+            debug_assert!(is_valid, "the host has saved registers that it could not load");
         }
     }
 }

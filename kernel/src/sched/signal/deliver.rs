@@ -132,9 +132,13 @@ pub fn sigreturn(thread: &Arc<Thread>) {
             // sigaltstack(2) from within a handler that runs on it has no effect, as on Linux.
             // SAFETY: the thread's own registers, within its own system call.
             let rsp = unsafe { (*thread.frame()).rsp };
-            if !thread.own.alt_stack.get().holds(rsp) {
-                let flags = saved.stack.flags & !super::AltStack::ON_STACK;
-                thread.own.alt_stack.set(super::AltStack { flags, ..saved.stack });
+            match saved.stack {
+                None => send::force(thread, SigInfo::kernel(number::SEGV)),
+                Some(stack) if !thread.own.alt_stack.get().holds(rsp) => {
+                    let flags = stack.flags & !super::AltStack::ON_STACK;
+                    thread.own.alt_stack.set(super::AltStack { flags, ..stack });
+                }
+                Some(_) => {}
             }
             send::refresh(thread);
         }

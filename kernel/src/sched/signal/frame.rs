@@ -171,7 +171,8 @@ pub fn push(thread: &Thread, call: Call, info: &SigInfo, fault: FaultWords) -> R
     let top = if enters { stack.at + stack.size } else { registers.rsp.wrapping_sub(RED_ZONE) };
     let fpstate = top.wrapping_sub(vector_bytes() as u64 + 4) & !63;
     let at = (fpstate.wrapping_sub(size_of::<SigFrame>() as u64) & !15).wrapping_sub(8);
-    if nested && call.on_alt_stack && !stack.holds(at) {
+    // Below it lies what is somebody else's.
+    if (nested || enters) && !stack.spans(at) {
         return Err(Errno::EFAULT);
     }
     push_vector(thread, fpstate)?;
@@ -215,8 +216,9 @@ fn push_vector(thread: &Thread, at: u64) -> Result<(), Errno> {
 pub struct Saved {
     /// Signal mask.
     pub mask: SigSet,
-    /// Alternate stack.
-    pub stack: AltStack,
+    /// Alternate stack; `None` when the vector registers can't be as the frame says: then all else goes back, and
+    /// the program is told.
+    pub stack: Option<AltStack>,
 }
 
 /// Takes back registers from the frame below the stack pointer (rt_sigreturn).
@@ -228,9 +230,13 @@ pub fn pop(thread: &Thread) -> Result<Saved, Errno> {
     let registers = unsafe { &mut *thread.frame() };
     let frame: SigFrame = user::read(registers.rsp.wrapping_sub(8))?;
     let context = frame.context.context;
-    pop_vector(thread, context.fpstate)?;
     *registers = context.to_frame();
-    Ok(Saved { mask: SigSet(frame.context.mask).blockable(), stack: frame.context.stack.into() })
+    let vector = pop_vector(thread, context.fpstate);
+    if vector.is_err() {
+        thread.vector.reset();
+    }
+    let stack = vector.is_ok().then(|| frame.context.stack.into());
+    Ok(Saved { mask: SigSet(frame.context.mask).blockable(), stack })
 }
 
 fn pop_vector(thread: &Thread, at: u64) -> Result<(), Errno> {
@@ -243,13 +249,12 @@ fn pop_vector(thread: &Thread, at: u64) -> Result<(), Errno> {
     let word = |offset: usize| {
         u32::from_le_bytes([legacy[offset], legacy[offset + 1], legacy[offset + 2], legacy[offset + 3]])
     };
-    if word(SOFTWARE) != MAGIC1 {
-        thread.vector.load(&legacy);
-        return Ok(());
-    }
-    let size = (word(SOFTWARE + 16) as usize).min(vector_bytes());
-    let mut image = alloc::vec![0; size.max(512)];
+    let size = word(SOFTWARE + 16) as usize;
+    // Without its marks the frame has the legacy region only.
+    let is_whole = word(SOFTWARE) == MAGIC1
+        && (legacy.len()..=vector_bytes()).contains(&size)
+        && user::read::<u32>(at + size as u64)? == MAGIC2;
+    let mut image = alloc::vec![0; if is_whole { size } else { legacy.len() }];
     user::copy_in(&mut image, at)?;
-    thread.vector.load(&image);
-    Ok(())
+    if thread.vector.load(&image) { Ok(()) } else { Err(Errno::EINVAL) }
 }

@@ -82,6 +82,12 @@ impl AltStack {
     /// Whether `rsp` lies on it. With `SS_AUTODISARM` nobody counts as on it.
     #[must_use]
     pub fn holds(&self, rsp: u64) -> bool {
-        self.flags & AltStack::AUTODISARM == 0 && rsp > self.at && rsp - self.at <= self.size
+        self.flags & AltStack::AUTODISARM == 0 && self.spans(rsp)
+    }
+
+    /// Whether a stack pointer lies in its memory.
+    #[must_use]
+    pub fn spans(&self, rsp: u64) -> bool {
+        rsp > self.at && rsp - self.at <= self.size
     }
 }
