@@ -1,8 +1,9 @@
 /* Corners of the ABI that hardly a program looks into: limits of memory that are set while it runs, what
  * mlock(2) promises, futexes in shared files, buffers that run over the end of memory, the many ways to
- * /proc/self, numbers that are wider than an int. */
+ * /proc/self, files there that stay open, numbers that are wider than an int. */
 #define _GNU_SOURCE
 #include "show.h"
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
@@ -378,10 +379,82 @@ static void section_widths(void) {
     }
 }
 
+static int entries(DIR *directory) {
+    int count = 0;
+    rewinddir(directory);
+    while (readdir(directory))
+        count++;
+    return count;
+}
+
+static void *wait_for(void *barrier) {
+    pthread_barrier_wait(barrier);
+    pthread_barrier_wait(barrier);
+    return NULL;
+}
+
+/* Files of /proc that stay open are read again. */
+static void section_again(void) {
+    DIR *directory = opendir("/proc/self/task");
+    int maps = open("/proc/self/maps", O_RDONLY), statm = open("/proc/self/statm", O_RDONLY), copy = dup(maps);
+    static char text[1 << 16], later[1 << 16];
+    SHOW(entries(directory));
+    pthread_barrier_t barrier;
+    pthread_barrier_init(&barrier, NULL, 2);
+    pthread_t thread;
+    pthread_create(&thread, NULL, wait_for, &barrier);
+    pthread_barrier_wait(&barrier);
+    SHOW(entries(directory));
+    ssize_t before = pread(statm, text, sizeof text - 1, 0);
+    text[before < 0 ? 0 : before] = 0;
+    long pages = atol(text);
+    while (read(maps, text, sizeof text) > 0)
+        ;
+    char *memory = map(16 * PAGE, PROT_NONE);
+    mprotect(memory + 5 * PAGE, PAGE, PROT_READ);
+    char wanted[64];
+    snprintf(wanted, sizeof wanted, "%lx-%lx r--p", (long)memory + 5 * PAGE, (long)memory + 6 * PAGE);
+    SHOW(lseek(copy, 0, SEEK_SET));
+    size_t length = 0;
+    ssize_t count;
+    while (length < sizeof later - 1 && (count = read(maps, later + length, sizeof later - 1 - length)) > 0)
+        length += (size_t)count;
+    SHOW(strstr(later, wanted) != NULL);
+    count = pread(statm, text, sizeof text - 1, 0);
+    text[count < 0 ? 0 : count] = 0;
+    SHOW(atol(text) >= pages + 16);
+    SHOW(write(maps, "x", 1) < 0);
+    struct stat file;
+    SHOW(fstat(maps, &file));
+    SHOW(file.st_mode);
+    pthread_barrier_wait(&barrier);
+    pthread_join(thread, NULL);
+    /* A thread that has been joined may be there for a moment. */
+    int left;
+    while ((left = entries(directory)) > 3)
+        usleep(1000);
+    SHOW(left);
+}
+
+/* Nobody writes to a program that runs. */
+static void section_running(void) {
+    SHOW(open("/proc/self/exe", O_WRONLY) < 0);
+    char path[4096] = {0};
+    SHOW(readlink("/proc/self/exe", path, sizeof path - 1) > 0);
+    SHOW(open(path, O_RDWR));
+    SHOW(open(path, O_RDONLY | O_TRUNC));
+    SHOW(creat(path, 0755));
+    SHOW(truncate(path, 0));
+    SHOW(open(path, O_WRONLY | O_CREAT | O_EXCL, 0755));
+    int own = open(path, O_RDONLY);
+    SHOW(own < 0);
+    SHOW(lseek(own, 0, SEEK_END) > 4096);
+}
+
 int main(int argc, char **argv) {
     static const struct section sections[] = {
         {"limits", section_limits}, {"locked", section_locked}, {"futexes", section_futexes},
         {"prctl", section_prctl}, {"paths", section_paths}, {"edges", section_edges},
-        {"widths", section_widths}, {NULL, NULL}};
+        {"widths", section_widths}, {"again", section_again}, {"running", section_running}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

@@ -10,6 +10,7 @@ mod named;
 mod others;
 pub mod proc_file;
 mod procfs;
+mod renewed;
 mod scheduling;
 pub mod signalfd;
 mod signals;
@@ -78,6 +79,7 @@ fn call(nr: u64, args: [u64; 6]) -> SysResult {
             handler(row.nr).map_or(Err(Errno::ENOSYS), |handler| handler(args))
         }
         Handling::Forwarded => {
+            renewed::before(row, args);
             if let Some(result) = transfer::attempt(row, args) {
                 return result;
             }

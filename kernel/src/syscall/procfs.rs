@@ -24,6 +24,7 @@ use zerocopy::IntoBytes;
 
 use super::comm;
 use super::marshal::build;
+use super::renewed;
 use crate::abi::{Errno, SysResult};
 use crate::boot;
 use crate::forward::PATH_MAX;
@@ -44,10 +45,15 @@ pub fn open(row: &'static Call, args: [u64; 6]) -> SysResult {
     let mut request = build(row, args)?;
     // As the program has it: what the request has names no thread.
     let path = path_of(row, args);
-    if let Some(content) = path.as_ref().and_then(|path| answer(path)) {
+    let content = path.as_ref().and_then(|path| answer(path));
+    let is_own = content.is_some();
+    if let Some(content) = content {
         request.kernel_buffer(private::OWN_PROC, content);
     }
     let fd = request.run().result?;
+    if let Some(path) = path.as_ref().filter(|_| is_own) {
+        renewed::opened(path, fd);
+    }
     if let Some(path) = path.filter(|path| path.ends_with(b"/comm") && writes(row, args)) {
         comm::opened(&path, fd);
     }
@@ -81,27 +87,9 @@ pub fn read_link(row: &'static Call, args: [u64; 6]) -> Option<SysResult> {
         READLINKAT => (args[2], args[3]),
         _ => return None,
     };
-    let (pid, tid) = match current().lent.to() {
-        Some(child) => (u64::from(child), child),
-        None => (boot::facts().info.pid, current().tid),
-    };
-    let target = match path_of(row, args)?.as_slice() {
-        b"/proc/self" => format!("{pid}"),
-        b"/proc/thread-self" => format!("{pid}/task/{tid}"),
-        _ => return None,
-    };
+    let target = own_link(&path_of(row, args)?)?;
     let target = &target.as_bytes()[..target.len().min(len as u32 as usize)];
     Some(user::copy_out(at, target).map(|()| target.len() as u64))
-}
-
-/// readlink(2) and readlinkat(2), whose path is argument `at`, the buffer after it: who "myself" is.
-pub fn readlink(row: &'static Call, args: [u64; 6], at: usize) -> SysResult {
-    let Some(target) = user::read_cstr(args[at], PATH_MAX).ok().and_then(|path| own_link(&path)) else {
-        return build(row, args).and_then(|mut request| request.run().result);
-    };
-    let len = target.len().min(args[at + 2] as usize);
-    user::copy_out(args[at + 1], &target.as_bytes()[..len])?;
-    Ok(len as u64)
 }
 
 /// Where `/proc/self` and `/proc/thread-self` lead, if the path names one of them and not what it leads to.
@@ -112,16 +100,19 @@ fn own_link(path: &[u8]) -> Option<String> {
     if !is_link || place != b"proc" || rest.is_some() {
         return None;
     }
-    let pid = boot::facts().info.pid;
+    let (pid, tid) = match current().lent.to() {
+        Some(child) => (u64::from(child), child),
+        None => (boot::facts().info.pid, current().tid),
+    };
     match name {
         b"self" => Some(format!("{pid}")),
-        b"thread-self" => Some(format!("{pid}/task/{}", current_arc().tid)),
+        b"thread-self" => Some(format!("{pid}/task/{tid}")),
         _ => None,
     }
 }
 
 /// What is to be said when this path turns out to be the program's own.
-fn answer(path: &[u8]) -> Option<Vec<u8>> {
+pub fn answer(path: &[u8]) -> Option<Vec<u8>> {
     let mut names = path.rsplit(|byte| *byte == b'/').filter(|name| *name != b"." && !name.is_empty());
     let content: fn(&Thread) -> Vec<u8> = match names.next()? {
         b"maps" | b"smaps" | b"smaps_rollup" => |_| mm::space().areas().as_bytes().to_vec(),

@@ -25,11 +25,9 @@ const MSGSND: u32 = 69;
 const MSGRCV: u32 = 70;
 const MSGCTL: u32 = 71;
 const FCNTL: u32 = 72;
-const READLINK: u32 = 89;
 const SYSINFO: u32 = 99;
 const WAITID: u32 = 247;
 const OPENAT: u32 = 257;
-const READLINKAT: u32 = 267;
 const GETCWD: u32 = 79;
 const PSELECT6: u32 = 270;
 const PPOLL: u32 = 271;
@@ -50,8 +48,6 @@ pub fn is_special(nr: u32) -> bool {
         OPEN | IOCTL
             | OPENAT
             | OPENAT2
-            | READLINK
-            | READLINKAT
             | SELECT
             | SHMCTL
             | SENDMSG
@@ -81,8 +77,6 @@ pub fn is_special(nr: u32) -> bool {
 pub fn forward(row: &'static Call, args: [u64; 6]) -> SysResult {
     match row.nr {
         OPEN | OPENAT | OPENAT2 => procfs::open(row, args),
-        READLINK => procfs::readlink(row, args, 0),
-        READLINKAT => procfs::readlink(row, args, 1),
         IOCTL => ioctl(row, args),
         FCNTL => fcntl(row, args),
         SHMCTL => shmctl(row, args),

@@ -7,7 +7,9 @@ use super::arguments::Arguments;
 use super::call::Call;
 use super::files::{self, LARGE_BYTES, Way};
 use super::host::{self, Errno, Outcome};
-use super::{children, events, foreign, limits, listing, messages, paths, processes, programs, requests, sockets};
+use super::{
+    children, events, foreign, limits, listing, messages, paths, processes, procfs, programs, requests, sockets,
+};
 
 /// Executes a call.
 pub fn execute(call: &mut Call<'_, '_>) -> Outcome {
@@ -20,6 +22,7 @@ pub fn execute(call: &mut Call<'_, '_>) -> Outcome {
         private::VFORK => children::vfork(call),
         private::EXECUTE if call.service.stands_in => programs::execute(call),
         private::END_CHILD if call.service.stands_in => children::end(call),
+        private::RENEW => procfs::renew(call),
         private::FIND_PROGRAM => programs::find(call),
         private::CHILDREN_USAGE => children::usage(call),
         private::CHILDREN_VANISH => children::vanish(call),
@@ -47,6 +50,7 @@ fn linux(call: &mut Call<'_, '_>, nr: i64) -> Outcome {
             files::transfer(call, Way::Write)
         }
         n::SYS_open | n::SYS_creat | n::SYS_openat | n::SYS_openat2 => paths::open(call),
+        n::SYS_truncate => paths::truncate(call),
         n::SYS_readlink => paths::readlink(call, 0),
         n::SYS_readlinkat => paths::readlink(call, 1),
         n::SYS_close => files::close(call),

@@ -439,19 +439,24 @@ pub struct FileType {
     pub mode: u32,
     /// Number of the device, for a device.
     pub device: u64,
+    /// Device and inode: which file it is.
+    pub identity: [u64; 2],
 }
 
 /// `sizeof(struct stat)`, and where its fields are.
 const STAT_BYTES: usize = size_of::<libc::stat>();
 const MODE_AT: usize = std::mem::offset_of!(libc::stat, st_mode);
 const RDEV_AT: usize = std::mem::offset_of!(libc::stat, st_rdev);
+const DEV_AT: usize = std::mem::offset_of!(libc::stat, st_dev);
+const INO_AT: usize = std::mem::offset_of!(libc::stat, st_ino);
 
 /// Makes a call of the stat family whose buffer is argument `at`, and reads the type from it.
 pub fn file_type<'m>(nr: i64, mut args: [Arg<'m>; 6], at: usize) -> Result<FileType, Errno> {
     let mut stat = [0; STAT_BYTES];
     args[at] = Arg::pointer(stat.as_mut_ptr());
     call(nr as u32, &args)?;
-    Ok(FileType { mode: u32_at(&stat, MODE_AT), device: u64_at(&stat, RDEV_AT) })
+    let identity = [DEV_AT, INO_AT].map(|at| u64_at(&stat, at));
+    Ok(FileType { mode: u32_at(&stat, MODE_AT), device: u64_at(&stat, RDEV_AT), identity })
 }
 
 /// Type of the file system that `fd` lies on, see statfs(2).

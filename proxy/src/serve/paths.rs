@@ -188,6 +188,9 @@ pub fn open(call: &mut Call<'_, '_>) -> Outcome {
     };
     let mut arguments = Arguments::new(call)?;
     translate(call, &mut arguments)?;
+    if writes(flags) && is_running(call, &arguments, at) {
+        return Err(Errno(libc::ETXTBSY));
+    }
     let may_block = may_wait(flags) && is_fifo(call, &arguments, at);
     let args = arguments.args(call)?;
     let mut opened = call.make(nr, &args, may_block);
@@ -199,6 +202,37 @@ pub fn open(call: &mut Call<'_, '_>) -> Outcome {
         procfs::replace(call, fd, flags & libc::O_CLOEXEC)?;
     }
     Ok(fd)
+}
+
+/// truncate(2)
+pub fn truncate(call: &mut Call<'_, '_>) -> Outcome {
+    let mut arguments = Arguments::new(call)?;
+    translate(call, &mut arguments)?;
+    if is_running(call, &arguments, 0) {
+        return Err(Errno(libc::ETXTBSY));
+    }
+    let args = arguments.args(call)?;
+    call.make(i64::from(call.nr), &args, false)
+}
+
+/// Whether opening with these flags is to change a file that is there.
+fn writes(flags: i32) -> bool {
+    let fresh = libc::O_CREAT | libc::O_EXCL;
+    let is_for_writing = flags & libc::O_ACCMODE != libc::O_RDONLY || flags & libc::O_TRUNC != 0;
+    is_for_writing && flags & (libc::O_PATH | libc::O_DIRECTORY) == 0 && flags & fresh != fresh
+}
+
+/// Whether the path is the file of the program that runs, which nobody writes to: Linux sees to that when
+/// it executes one itself (`deny_write_access` in fs/exec.c).
+fn is_running(call: &Call<'_, '_>, arguments: &Arguments, at: usize) -> bool {
+    let Some(path) = arguments.text(at) else { return false };
+    let directory = if at == 0 { libc::AT_FDCWD } else { call.int(0) };
+    let none = Arg::null();
+    let here = [Arg::number(directory as u64), Arg::text(path), none, Arg::number(0), none, none];
+    let running = [Arg::number(call.service.programs.current().fd as u64), none, none, none, none, none];
+    let file = host::file_type(libc::SYS_newfstatat, here, 2);
+    let program = host::file_type(libc::SYS_fstat, running, 1);
+    file.is_ok_and(|file| program.is_ok_and(|program| program.identity == file.identity))
 }
 
 /// Whether opening with these flags could wait for the other end of a FIFO.

@@ -4,13 +4,15 @@
 //! (`kernel/src/syscall/procfs.rs`). Here it becomes text in Linux's format (proc(5)), joined with
 //! what only Linux knows: names and numbers of files, and everything else of `status` and `stat`. The
 //! program gets a file in memory with it in place of Linux's. It says how things are when it is
-//! opened, however often it is read.
+//! opened, or read again from its beginning.
 
 mod smaps;
 
 use std::ffi::CStr;
 use std::fmt::Write;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use shm_ipc::calls::private;
@@ -18,8 +20,11 @@ use shm_ipc::maps::{self, Area};
 use zerocopy::FromBytes;
 
 use super::call::Call;
-use super::host::{self, Arg, Errno};
+use super::host::{self, Arg, Errno, Outcome};
 use super::{limits, paths};
+
+/// Permissions of what the program gets.
+const READ_ONLY: u32 = 0o444;
 
 /// `task/<number>/` of a thread of the cell's own is not there in Linux: the rest of the path is
 /// looked for in the process.
@@ -44,13 +49,46 @@ pub fn replace(call: &Call<'_, '_>, fd: i64, close_on_exec: i32) -> Result<(), E
         None => return Ok(()),
     };
     let said = call.copy_in(private::OWN_PROC, call.len(private::OWN_PROC))?;
+    if name == b"task" {
+        return show_threads(call, fd, close_on_exec, &said);
+    }
+    match content(call, &name, said)? {
+        Some(content) => put_in_place(fd, close_on_exec, &name, &content),
+        None => Ok(()),
+    }
+}
+
+/// The file is about to be read again from its beginning, with what the kernel has to say now.
+pub fn renew(call: &Call<'_, '_>) -> Outcome {
+    let path = format!("/proc/self/fd/{}", call.int(0));
+    let failed = |error: std::io::Error| Errno(error.raw_os_error().unwrap_or(libc::EIO));
+    let link = fs::read_link(&path).map_err(failed)?;
+    let said = call.copy_in(private::OWN_PROC, call.len(private::OWN_PROC))?;
+    if call.service.cell.threads.as_ref() == Some(&link) {
+        lay_out_threads(&link, &String::from_utf8_lossy(&said)).map_err(failed)?;
+        return Ok(0);
+    }
+    // As `put_in_place` made it.
+    let name = link.to_str().and_then(|link| link.strip_prefix("/memfd:")?.strip_suffix(" (deleted)"));
+    let Some(name) = name else { return Ok(0) };
+    if fs::metadata(&path).map_err(failed)?.permissions().mode() & 0o7777 != READ_ONLY {
+        return Ok(0);
+    }
+    if let Some(content) = content(call, name.as_bytes(), said)? {
+        rewrite(Path::new(&path), &content).map_err(failed)?;
+    }
+    Ok(0)
+}
+
+/// What the program's file `name` has, if it is one of these.
+fn content(call: &Call<'_, '_>, name: &[u8], said: Vec<u8>) -> Result<Option<Vec<u8>>, Errno> {
+    let child = call.service.cell.child;
     let linux = || {
         // What led here through the proxy's own directory is the program's all the same.
-        let path = if name == b"meminfo" { "/proc/meminfo".into() } else { proc_file(child, &name) };
+        let path = if name == b"meminfo" { "/proc/meminfo".into() } else { proc_file(child, name) };
         fs::read_to_string(path).map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EIO)))
     };
-    let content = match name.as_slice() {
-        b"task" => return show_threads(call, fd, close_on_exec, &said),
+    Ok(Some(match name {
         b"maps" => maps(call, &said)?.into_bytes(),
         b"smaps" | b"smaps_rollup" => {
             let linux = linux_smaps(call)?;
@@ -64,9 +102,8 @@ pub fn replace(call: &Call<'_, '_>, fd: i64, close_on_exec: i32) -> Result<(), E
             with_fields(&linux()?, &(job + &String::from_utf8_lossy(&said))).into_bytes()
         }
         b"auxv" | b"cmdline" | b"environ" | b"comm" | b"statm" => said,
-        _ => return Ok(()),
-    };
-    put_in_place(fd, close_on_exec, &name, &content)
+        _ => return Ok(None),
+    }))
 }
 
 /// What follows the proxy's own directory in `/proc`, where Linux took the one for "self" in the middle of
@@ -145,9 +182,8 @@ pub fn put_in_place(fd: i64, close_on_exec: i32, name: &[u8], content: &[u8]) ->
     let name = std::ffi::CString::new(name).unwrap_or_default();
     let (flags, none) = (Arg::number(u64::from(libc::MFD_CLOEXEC)), Arg::null());
     let file = host::call(libc::SYS_memfd_create as u32, &[Arg::text(&name), flags, none, none, none, none])?;
-    const READ_ONLY: i64 = 0o444;
     let filled = fill(file, content).or_else(|errno| fill_beyond_limit(file, content, errno)).and_then(|()| {
-        host::numbers(libc::SYS_fchmod, &[file, READ_ONLY])?;
+        host::numbers(libc::SYS_fchmod, &[file, READ_ONLY.into()])?;
         let path = std::ffi::CString::new(format!("/proc/self/fd/{file}")).unwrap_or_default();
         let (here, flags) =
             (Arg::number(libc::AT_FDCWD as u64), Arg::number((libc::O_RDONLY | libc::O_CLOEXEC) as u64));
@@ -158,6 +194,17 @@ pub fn put_in_place(fd: i64, close_on_exec: i32, name: &[u8], content: &[u8]) ->
     let placed = host::numbers(libc::SYS_dup3, &[readable, fd, i64::from(close_on_exec)]);
     let _ = host::numbers(libc::SYS_close, &[readable]);
     placed.map(drop)
+}
+
+/// Gives such a file other content, for all who have it open.
+fn rewrite(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(READ_ONLY | 0o200))?;
+    let written = fs::File::options().write(true).open(path).and_then(|mut file| {
+        file.write_all(content)?;
+        file.set_len(content.len() as u64)
+    });
+    fs::set_permissions(path, Permissions::from_mode(READ_ONLY))?;
+    written
 }
 
 fn fill(file: i64, content: &[u8]) -> Result<(), Errno> {
