@@ -327,6 +327,39 @@ static void section_spin_after_sleep(void) {
 
 static atomic_int cleaned;
 
+enum { TRANSFERS = 1000 };
+
+static sem_t ordered;
+static atomic_int transferred;
+
+static void *transfer(void *argument) {
+    for (int i = 0; i < TRANSFERS; i++) {
+        while (sem_wait(&ordered))
+            ;
+        atomic_fetch_add(&transferred, 1);
+    }
+    return argument;
+}
+
+/* Wakes another and looks for what it does, without a call, as for transfers of aio(7): it must not take a whole
+   slice each time where both have one core. */
+static void section_spin_for_woken(void) {
+    struct timespec begin, end;
+    pthread_t helper;
+    sem_init(&ordered, 0, 0);
+    pthread_create(&helper, NULL, transfer, NULL);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
+    for (int i = 0; i < TRANSFERS; i++) {
+        sem_post(&ordered);
+        while (atomic_load(&transferred) <= i)
+            ;
+    }
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+    pthread_join(helper, NULL);
+    double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9;
+    printf("%d transfers, in less than two milliseconds each: %s\n", transferred, seconds < 2e-3 * TRANSFERS ? "yes" : "no");
+}
+
 static void clean(void *argument) {
     (void)argument;
     cleaned++;
@@ -511,7 +544,8 @@ int main(int argc, char **argv) {
         {"join", section_join}, {"mutex", section_mutex}, {"condition", section_condition},
         {"barrier", section_barrier}, {"local", section_local}, {"robust", section_robust},
         {"locks", section_locks}, {"turns", section_turns}, {"spin", section_spin},
-        {"spin_after_sleep", section_spin_after_sleep}, {"cancel", section_cancel}, {"main_leaves", section_main_leaves},
+        {"spin_after_sleep", section_spin_after_sleep}, {"spin_for_woken", section_spin_for_woken},
+        {"cancel", section_cancel}, {"main_leaves", section_main_leaves},
         {"exit_group", section_exit_group}, {"identity", section_identity},
         {"futex", section_futex}, {"bad_base", section_bad_base}, {"moved", section_moved}, {NULL, NULL}};
     return run_section(argc, argv, sections);

@@ -5,7 +5,7 @@ use tacet_tests::{Case, Language, build, node, platform};
 mod one_core {
     tacet_tests::sections!("threads.c":
         join, mutex, condition, barrier, local, robust, locks, turns, spin, spin_after_sleep,
-        cancel, identity, futex, bad_base);
+        spin_for_woken, cancel, identity, futex, bad_base);
 }
 
 /// The same sections on two cores must print the same as on one.

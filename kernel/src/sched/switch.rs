@@ -7,6 +7,7 @@ use shm_ipc::control::Cause;
 
 use super::core::{Core, cores, this_core};
 use super::thread::{Thread, current, current_arc};
+use super::timer;
 use super::wait::Wake;
 use crate::{arch, entry, platform};
 
@@ -15,7 +16,9 @@ use crate::{arch, entry, platform};
 pub fn make_runnable(thread: &Arc<Thread>) {
     let core = place(thread);
     core.enqueue_woken(Arc::clone(thread));
-    if !core::ptr::eq(core, this_core()) {
+    if core::ptr::eq(core, this_core()) {
+        timer::woken(core);
+    } else {
         core.attract();
     }
 }

@@ -3,7 +3,7 @@
 //! A core arms the platform's timer only while it runs a program and has something to be
 //! reminded of: a deadline of a thread, or another runnable thread that waits for its turn.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use alloc::collections::BTreeMap;
 use spin::Mutex;
@@ -29,6 +29,10 @@ pub enum Event {
 /// How long a thread runs while others wait for its core.
 pub const SLICE_NS: u64 = 4_000_000;
 
+/// The same when one of the others has just been woken: it may have little to do, and whoever woke it may
+/// be looking for the result again and again, as a program does that waits for transfers of aio(7).
+const WOKEN_NS: u64 = 50_000;
+
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
 /// The deadlines of one core.
@@ -39,6 +43,8 @@ pub struct Timers {
     first: AtomicU64,
     /// For which time the platform's timer is set; 0: not set.
     set_for: AtomicU64,
+    /// Whether the thread that runs has woken another for this core since it last went to the program.
+    has_woken: AtomicBool,
 }
 
 /// No deadline.
@@ -46,7 +52,12 @@ const NONE: u64 = u64::MAX;
 
 impl Default for Timers {
     fn default() -> Self {
-        Timers { events: Mutex::default(), first: AtomicU64::new(NONE), set_for: AtomicU64::new(0) }
+        Timers {
+            events: Mutex::default(),
+            first: AtomicU64::new(NONE),
+            set_for: AtomicU64::new(0),
+            has_woken: AtomicBool::new(false),
+        }
     }
 }
 
@@ -120,7 +131,9 @@ pub fn prepare_run(core: &Core) {
     if next.is_none() && !others {
         return;
     }
-    let slice = others.then(|| platform::get().monotonic() + SLICE_NS);
+    let length = if core.timers.has_woken.load(Ordering::Relaxed) { WOKEN_NS } else { SLICE_NS };
+    core.timers.has_woken.store(false, Ordering::Relaxed);
+    let slice = others.then(|| platform::get().monotonic() + length);
     let Some(deadline) = next.into_iter().chain(slice).min() else { return };
     let set_for = core.timers.set_for.load(Ordering::Relaxed);
     // A timer that fires too early costs one interrupt; setting it anew on every way out of
@@ -129,6 +142,11 @@ pub fn prepare_run(core: &Core) {
         core.timers.set_for.store(deadline, Ordering::Relaxed);
         platform::get().set_timer(Some(deadline));
     }
+}
+
+/// A thread has become runnable on this core, which another has.
+pub fn woken(core: &Core) {
+    core.timers.has_woken.store(true, Ordering::Relaxed);
 }
 
 /// The platform's timer has fired.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use shm_ipc::calls::{Call, Len, Shape};
 
-use super::{limits, procfs, special};
+use super::{limits, procfs, renewed, special};
 use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
 use crate::mm::{self, user};
@@ -79,7 +79,10 @@ pub fn forward(row: &'static Call, mut args: [u64; 6]) -> SysResult {
     match result {
         Err(Errno::EPIPE) => broken_pipe(row.nr, args),
         Err(Errno::EFBIG) => file_too_large(),
-        Ok(_) => limits::changed(row.nr, args),
+        Ok(value) => {
+            limits::changed(row.nr, args);
+            renewed::duplicated(row, args, value);
+        }
         _ => {}
     }
     result

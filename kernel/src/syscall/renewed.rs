@@ -30,6 +30,22 @@ pub fn opened(path: &[u8], fd: u64) {
     ANY.store(true, Ordering::Relaxed);
 }
 
+/// A call that the program has made gave it the descriptor `new`, which may be a copy of such a file's.
+pub fn duplicated(row: &'static Call, args: [u64; 6], new: u64) {
+    const DUP: [u32; 3] = [32, 33, 292];
+    const FCNTL: u32 = 72;
+    const F_DUPFD: u32 = 0;
+    const F_DUPFD_CLOEXEC: u32 = 1030;
+    let by_fcntl = row.nr == FCNTL && matches!(args[1] as u32, F_DUPFD | F_DUPFD_CLOEXEC);
+    if !(by_fcntl || DUP.contains(&row.nr)) || !ANY.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut open = OPEN.lock();
+    if let Some(path) = open.get(&(args[0] as i32)).cloned() {
+        open.insert(new as i32, path);
+    }
+}
+
 /// The program makes this call.
 pub fn before(row: &'static Call, args: [u64; 6]) {
     let [fd, second, whence, offset, ..] = args;
