@@ -148,16 +148,19 @@ static volatile sig_atomic_t ended, ended_pid, ended_status, ended_code;
 
 /* Who a child is and where it runs is its own business; of its parent nothing changes. */
 static void run_apart(void) {
-    cpu_set_t before, one, after;
+    cpu_set_t before, childs, one, after;
     SHOW(sched_getaffinity(0, sizeof before, &before) == 0);
-    CPU_ZERO(&one);
-    for (int cpu = 0; cpu < CPU_SETSIZE && !CPU_COUNT(&one); cpu++)
-        if (CPU_ISSET(cpu, &before))
-            CPU_SET(cpu, &one);
     int root = getuid() == 0;
     pid_t pid = vfork();
     if (pid == 0) {
         gid_t groups[] = {5, 7};
+        /* Where it may run need not be where its parent does. */
+        CPU_ZERO(&childs);
+        sched_getaffinity(0, sizeof childs, &childs);
+        CPU_ZERO(&one);
+        for (int cpu = 0; cpu < CPU_SETSIZE && !CPU_COUNT(&one); cpu++)
+            if (CPU_ISSET(cpu, &childs))
+                CPU_SET(cpu, &one);
         shared = sched_setaffinity(0, sizeof one, &one) == 0;
         shared += syscall(SYS_setgroups, 2, groups) == (root ? 0 : -1) ? 2 : 0;
         shared += syscall(SYS_setresgid, 11, 12, 12) == (root ? 0 : -1) ? 4 : 0;
