@@ -304,6 +304,8 @@ impl Request {
     /// Argument `arg` is a pointer that leads nowhere, as Linux is to find.
     pub fn bad_pointer(&mut self, arg: usize) {
         self.spans[arg] = Span::default();
+        // Null would mean that there is nothing to find.
+        self.args[arg] = self.args[arg].max(1);
         self.has_bad_pointers = true;
     }
 

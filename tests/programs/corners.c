@@ -369,6 +369,14 @@ static void section_widths(void) {
     SHOW(syscall(SYS_waitid, P_ALL, 0, info, WEXITED, NULL));
     SHOW(info->si_code);
     SHOW(((int *)info)[3]);
+    /* Which of several errors comes first. */
+    int null = open("/dev/null", O_RDWR);
+    SHOW(syscall(SYS_pwritev, null, 0, 1, -3L, -1L));
+    SHOW(syscall(SYS_pwritev, null, 0, 1, 0, 0));
+    SHOW(syscall(SYS_preadv2, -1, 0, 1, 0, 0, 0xffff));
+    SHOW(syscall(SYS_preadv2, null, 0, 1, 0, 0, 0xffff));
+    SHOW(syscall(SYS_readv, null, 0, 0));
+    SHOW(syscall(SYS_writev, null, 8, 2000));
     struct timespec moment = {0, 1000};
     for (int clock = 0; clock < 12; clock++) {
         /* Not where nothing would end the sleep, nor what wants a clock of the machine's. */

@@ -96,6 +96,7 @@ pub fn build(row: &'static Call, args: [u64; 6]) -> Result<Request, Errno> {
     let mut request = Request::new(row.nr, args);
     for (index, shape) in row.args.iter().enumerate() {
         let at = args[index];
+        let is_list = matches!(*shape, Shape::IovIn(_) | Shape::IovOut(_));
         let passed = match *shape {
             Shape::Int | Shape::Fd | Shape::AtFd | Shape::Special => Ok(()),
             Shape::Path => request.path(index, at),
@@ -107,7 +108,9 @@ pub fn build(row: &'static Call, args: [u64; 6]) -> Result<Request, Errno> {
         };
         match passed {
             // Something else may be wrong with the call, which Linux would see first.
-            Err(Errno::EFAULT | Errno::EINVAL) if at != 0 && asks_linux(row.nr) => request.bad_pointer(index),
+            Err(Errno::EFAULT | Errno::EINVAL) if (at != 0 || is_list) && asks_linux(row.nr) => {
+                request.bad_pointer(index)
+            }
             other => other?,
         }
     }
