@@ -47,26 +47,26 @@ static void set_limit(int resource, rlim_t soft) {
 
 /* A limit forbids what goes beyond it and nothing else: a program under it goes on. */
 static void section_limits(void) {
-    set_limit(RLIMIT_AS, 512 * MEBIBYTE);
-    char *memory = map(256 * MEBIBYTE, PROT_READ | PROT_WRITE);
+    set_limit(RLIMIT_AS, 128 * MEBIBYTE);
+    char *memory = map(64 * MEBIBYTE, PROT_READ | PROT_WRITE);
     CHECK(memory != MAP_FAILED);
-    memset(memory, 1, 256 * MEBIBYTE);
-    SHOW_POINTER(map(512 * MEBIBYTE, PROT_READ | PROT_WRITE));
-    SHOW_POINTER(map(512 * MEBIBYTE, PROT_NONE));
-    SHOW_POINTER(mremap(memory, 256 * MEBIBYTE, 512 * MEBIBYTE, MREMAP_MAYMOVE));
-    SHOW_POINTER(mmap(memory, 256 * MEBIBYTE, PROT_READ, ANONYMOUS | MAP_FIXED, -1, 0));
-    SHOW(sbrk(512 * MEBIBYTE) == (void *)-1);
+    memset(memory, 1, 64 * MEBIBYTE);
+    SHOW_POINTER(map(128 * MEBIBYTE, PROT_READ | PROT_WRITE));
+    SHOW_POINTER(map(128 * MEBIBYTE, PROT_NONE));
+    SHOW_POINTER(mremap(memory, 64 * MEBIBYTE, 128 * MEBIBYTE, MREMAP_MAYMOVE));
+    SHOW_POINTER(mmap(memory, 64 * MEBIBYTE, PROT_READ, ANONYMOUS | MAP_FIXED, -1, 0));
+    SHOW(sbrk(128 * MEBIBYTE) == (void *)-1);
     pthread_t thread;
     SHOW(pthread_create(&thread, NULL, nothing, NULL));
     SHOW(pthread_join(thread, NULL));
     SHOW(system("ulimit -v"));
     set_limit(RLIMIT_AS, RLIM_INFINITY);
-    munmap(memory, 256 * MEBIBYTE);
-    set_limit(RLIMIT_DATA, 64 * MEBIBYTE);
-    SHOW_POINTER(map(128 * MEBIBYTE, PROT_READ | PROT_WRITE));
-    SHOW_POINTER(map(128 * MEBIBYTE, PROT_READ));
-    SHOW_POINTER(mmap(NULL, 128 * MEBIBYTE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-    SHOW(sbrk(128 * MEBIBYTE) == (void *)-1);
+    munmap(memory, 64 * MEBIBYTE);
+    set_limit(RLIMIT_DATA, 16 * MEBIBYTE);
+    SHOW_POINTER(map(32 * MEBIBYTE, PROT_READ | PROT_WRITE));
+    SHOW_POINTER(map(32 * MEBIBYTE, PROT_READ));
+    SHOW_POINTER(mmap(NULL, 32 * MEBIBYTE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    SHOW(sbrk(32 * MEBIBYTE) == (void *)-1);
     SHOW(sbrk(MEBIBYTE) == (void *)-1);
     SHOW(system("ulimit -d"));
     struct rlimit wrong = {2, 1};
