@@ -128,11 +128,14 @@ pub fn expire(core: &Core) {
 pub fn prepare_run(core: &Core) {
     let others = !core.queue_is_empty();
     let next = next(core);
+    let has_woken = core.timers.has_woken.load(Ordering::Relaxed);
+    if has_woken {
+        core.timers.has_woken.store(false, Ordering::Relaxed);
+    }
     if next.is_none() && !others {
         return;
     }
-    let length = if core.timers.has_woken.load(Ordering::Relaxed) { WOKEN_NS } else { SLICE_NS };
-    core.timers.has_woken.store(false, Ordering::Relaxed);
+    let length = if has_woken { WOKEN_NS } else { SLICE_NS };
     let slice = others.then(|| platform::get().monotonic() + length);
     let Some(deadline) = next.into_iter().chain(slice).min() else { return };
     let set_for = core.timers.set_for.load(Ordering::Relaxed);

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use spin::Mutex;
 
 use super::procfs;
+use crate::abi::Errno;
 use crate::forward::Request;
 use crate::sched::thread::current;
 use shm_ipc::calls::{Call, private};
@@ -17,8 +18,8 @@ use shm_ipc::calls::{Call, private};
 const LSEEK: u32 = 8;
 const PREAD64: u32 = 17;
 
-/// By descriptor, the path that it was opened by. What was closed since stays until the number is used again: the
-/// proxy looks at what the descriptor is.
+/// By descriptor, the path that it was opened by. What was closed since stays until the proxy says that the
+/// descriptor is something else by now.
 static OPEN: Mutex<BTreeMap<i32, Vec<u8>>> = Mutex::new(BTreeMap::new());
 
 /// Whether there are any.
@@ -62,6 +63,8 @@ pub fn before(row: &'static Call, args: [u64; 6]) {
     let mut request = Request::kernel(private::RENEW);
     request.set(0, fd);
     request.kernel_buffer(private::OWN_PROC, content);
-    // Where that is not possible it stays what it was.
-    let _ = request.run();
+    // Where it is not possible for another reason it stays what it was.
+    if request.run().result == Err(Errno::ENOENT) {
+        OPEN.lock().remove(&(fd as i32));
+    }
 }

@@ -60,23 +60,22 @@ pub fn replace(call: &Call<'_, '_>, fd: i64, close_on_exec: i32) -> Result<(), E
 
 /// The file is about to be read again from its beginning, with what the kernel has to say now.
 pub fn renew(call: &Call<'_, '_>) -> Outcome {
+    const OTHER: Errno = Errno(libc::ENOENT);
     let path = format!("/proc/self/fd/{}", call.int(0));
     let failed = |error: std::io::Error| Errno(error.raw_os_error().unwrap_or(libc::EIO));
-    let link = fs::read_link(&path).map_err(failed)?;
+    let link = fs::read_link(&path).map_err(|_| OTHER)?;
     let said = call.copy_in(private::OWN_PROC, call.len(private::OWN_PROC))?;
     if call.service.cell.threads.as_ref() == Some(&link) {
         lay_out_threads(&link, &String::from_utf8_lossy(&said)).map_err(failed)?;
         return Ok(0);
     }
     // As `put_in_place` made it.
-    let name = link.to_str().and_then(|link| link.strip_prefix("/memfd:")?.strip_suffix(" (deleted)"));
-    let Some(name) = name else { return Ok(0) };
+    let name = link.to_str().and_then(|link| link.strip_prefix("/memfd:")?.strip_suffix(" (deleted)")).ok_or(OTHER)?;
     if fs::metadata(&path).map_err(failed)?.permissions().mode() & 0o7777 != READ_ONLY {
-        return Ok(0);
+        return Err(OTHER);
     }
-    if let Some(content) = content(call, name.as_bytes(), said)? {
-        rewrite(Path::new(&path), &content).map_err(failed)?;
-    }
+    let content = content(call, name.as_bytes(), said)?.ok_or(OTHER)?;
+    rewrite(Path::new(&path), &content).map_err(failed)?;
     Ok(0)
 }
 

@@ -78,7 +78,7 @@ pub const CHILDREN_USAGE: u32 = KERNEL_ONLY + 21;
 pub const CHILDREN_VANISH: u32 = KERNEL_ONLY + 22;
 
 /// A file in `/proc` that the program was given in place of Linux's, a0 its descriptor, is about to be read again from its
-/// beginning: argument [`OWN_PROC`] has what the kernel has to say of it now.
+/// beginning: argument [`OWN_PROC`] has what the kernel has to say of it now. `ENOENT` where the descriptor is no such file.
 pub const RENEW: u32 = KERNEL_ONLY + 23;
 
 /// In the second result of wait4(2) and waitid(2): the child may be waited for although others may not.
