@@ -9,6 +9,7 @@ mod memory;
 mod named;
 mod others;
 pub mod proc_file;
+mod process_vm;
 mod procfs;
 mod renewed;
 mod scheduling;
@@ -81,6 +82,9 @@ fn call(nr: u64, args: [u64; 6]) -> SysResult {
         Handling::Forwarded => {
             renewed::before(row, args);
             if let Some(result) = transfer::attempt(row, args) {
+                return result;
+            }
+            if let Some(result) = process_vm::attempt(row, args) {
                 return result;
             }
             this_core().count(Cause::ForwardedCall);

@@ -1,14 +1,12 @@
 //! Forwarded calls whose arguments the table's shapes can't say.
 
-use alloc::vec::Vec;
-
 use shm_ipc::calls::{Call, ioctl, private};
 
-use super::marshal::{build, iovecs, read_iovecs, unless_bad_descriptor};
-use super::{named, procfs, signals};
+use super::marshal::{build, iovecs, unless_bad_descriptor};
+use super::{named, process_vm, procfs, signals};
 use crate::abi::{Errno, SysResult};
 use crate::forward::{Direction, Request};
-use crate::mm::{self, Access, Piece, user};
+use crate::mm::{self, user};
 use crate::sched::signal;
 use crate::{platform, sched, time};
 
@@ -35,8 +33,8 @@ const EPOLL_PWAIT: u32 = 281;
 const VMSPLICE: u32 = 278;
 const RECVMMSG: u32 = 299;
 const SENDMMSG: u32 = 307;
-const PROCESS_VM_READV: u32 = 310;
-const PROCESS_VM_WRITEV: u32 = 311;
+pub const PROCESS_VM_READV: u32 = 310;
+pub const PROCESS_VM_WRITEV: u32 = 311;
 const OPENAT2: u32 = 437;
 const EPOLL_PWAIT2: u32 = 441;
 
@@ -94,7 +92,7 @@ pub fn forward(row: &'static Call, args: [u64; 6]) -> SysResult {
         SELECT | PSELECT6 => select(row, args),
         PPOLL => masked(row, args, 3, args[4]),
         EPOLL_PWAIT | EPOLL_PWAIT2 => masked(row, args, 4, args[5]),
-        _ => process_vm(row, args),
+        _ => process_vm::forward(row, args),
     }
 }
 
@@ -274,68 +272,6 @@ fn message(row: &'static Call, args: [u64; 6]) -> SysResult {
         user::write(at + MSGHDR_FLAGS, &((word >> 40) as u32 | asked))?;
     }
     reply.result
-}
-
-fn process_vm(row: &'static Call, args: [u64; 6]) -> SysResult {
-    const MAX_IOVECS: u64 = 1024;
-    let [pid, local, local_count, remote, remote_count, flags] = args;
-    if local_count > MAX_IOVECS || remote_count > MAX_IOVECS || flags != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let write = row.nr == PROCESS_VM_WRITEV;
-    let pieces = read_iovecs(local, local_count)?;
-    let remote_pairs = read_pairs(remote, remote_count)?;
-    let copy = || platform::get().copy_peer(write, pid, &pieces, &remote_pairs);
-    // Most often all of the memory is there already; else Linux says that it is not, or stops there.
-    let total = |pairs: &[[u64; 2]]| pairs.iter().fold(0, |sum: u64, [_, len]| sum.saturating_add(*len));
-    let wanted = total(&pieces).min(total(&remote_pairs));
-    match copy() {
-        Some(Ok(copied)) if copied == wanted => return Ok(copied),
-        Some(Err(errno)) if errno != Errno::EFAULT => return Err(errno),
-        _ => {}
-    }
-    if let Some(_held) = hold(&pieces, if write { Access::Read } else { Access::Write })
-        && let Some(result) = copy()
-    {
-        return result;
-    }
-    let mut request = build(row, args)?;
-    request.structure(3, remote, 16 * remote_count, Direction::In)?;
-    request.run().result
-}
-
-/// Frames that stay where they are for as long as this lives.
-struct Held(Vec<Piece>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        for piece in &self.0 {
-            if let Piece::Frames { frame, len } = *piece {
-                mm::unpin(frame, len);
-            }
-        }
-    }
-}
-
-/// Holds the memory behind the pieces, if the program may access all of them; what is filled on
-/// demand is filled. `None` otherwise.
-fn hold(pieces: &[[u64; 2]], access: Access) -> Option<Held> {
-    let mut parts = Vec::new();
-    let mut space = mm::space();
-    if !pieces.iter().all(|&[at, len]| space.pieces(at, len, access, &mut parts) == len) {
-        return None;
-    }
-    for piece in &parts {
-        if let Piece::Frames { frame, len } = *piece {
-            space.pin(frame, len);
-        }
-    }
-    Some(Held(parts))
-}
-
-/// Addresses and lengths that mean something to another process only.
-fn read_pairs(at: u64, count: u64) -> Result<Vec<[u64; 2]>, Errno> {
-    (0..count).map(|i| user::read(at.wrapping_add(16 * i))).collect()
 }
 
 fn shmctl(row: &'static Call, args: [u64; 6]) -> SysResult {

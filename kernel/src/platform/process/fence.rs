@@ -40,8 +40,12 @@ const ALLOW: u32 = 0x7fff_0000;
 const TRAP: u32 = 0x0003_0000;
 const KILL_PROCESS: u32 = 0x8000_0000;
 
-/// What the platform needs once the program runs.
+/// What the platform needs once the program runs; what takes Linux least is looked for first.
 const NEEDED: [u64; 19] = [
+    nr::PROCESS_VM_READV,
+    nr::PROCESS_VM_WRITEV,
+    nr::FUTEX,
+    nr::TIMER_SETTIME,
     nr::MMAP,
     nr::MPROTECT,
     nr::MUNMAP,
@@ -54,13 +58,9 @@ const NEEDED: [u64; 19] = [
     nr::MADVISE,
     nr::SHMAT,
     nr::ARCH_PRCTL,
-    nr::FUTEX,
-    nr::TIMER_SETTIME,
     nr::CLOCK_GETTIME,
     nr::EXIT_GROUP,
     nr::TGKILL,
-    nr::PROCESS_VM_READV,
-    nr::PROCESS_VM_WRITEV,
 ];
 
 /// What it needs on descriptors of the program's.
