@@ -24,6 +24,8 @@ mod load;
 mod machine;
 mod noise;
 mod output;
+#[cfg(test)]
+mod parsed;
 mod quantity;
 mod report;
 mod scale;

@@ -118,19 +118,12 @@ fn beside_this_program() -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use crate::machine::scratch::ScratchFolder;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        settings: Settings,
-    }
+    use crate::parsed::{self, attempt};
 
     fn settings(arguments: &[&str]) -> Settings {
-        Line::parse_from([&["x"], arguments].concat()).settings
+        parsed::settings(arguments)
     }
 
     #[test]
@@ -153,7 +146,7 @@ mod tests {
     #[test]
     fn a_run_has_a_length_and_a_pair_of_ranks() {
         for wrong in [["--mpi-seconds", "0"], ["--mpi-seconds", "nan"], ["--mpi-ranks", "1"]] {
-            assert!(Line::try_parse_from([&["x"], &wrong[..]].concat()).is_err(), "{wrong:?}");
+            assert!(attempt::<Settings>(&wrong[..]).is_err(), "{wrong:?}");
         }
     }
 }

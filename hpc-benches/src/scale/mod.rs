@@ -123,18 +123,11 @@ fn point(index: usize, trace: &Trace, plan: &Loop, ideal: f64, times: &[f64]) ->
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
+    use crate::parsed;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        settings: Settings,
-    }
-
-    fn settings(words: &[&str]) -> Settings {
-        Line::try_parse_from([&["scale"], words].concat()).unwrap_or_else(|error| panic!("{error}")).settings
+    fn settings(arguments: &[&str]) -> Settings {
+        parsed::settings(arguments)
     }
 
     #[test]

@@ -107,18 +107,11 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
+    use crate::parsed::{self, attempt};
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        settings: Settings,
-    }
-
-    fn settings(words: &[&str]) -> Settings {
-        Line::try_parse_from([&["scale"], words].concat()).unwrap_or_else(|error| panic!("{error}")).settings
+    fn settings(arguments: &[&str]) -> Settings {
+        parsed::settings(arguments)
     }
 
     #[test]
@@ -142,10 +135,10 @@ mod tests {
 
     #[test]
     fn a_check_takes_no_trace_and_a_simulation_needs_one() {
-        assert!(Line::try_parse_from(["scale"]).is_err());
-        assert!(Line::try_parse_from(["scale", "--check"]).is_ok());
+        assert!(attempt::<Settings>(&[]).is_err());
+        assert!(attempt::<Settings>(&["--check"]).is_ok());
         for with in [&["t"][..], &["--granularity", "1ms"], &["--latency", "1us"], &["--svg", "x"]] {
-            assert!(Line::try_parse_from([&["scale", "--check"], with].concat()).is_err(), "{with:?}");
+            assert!(attempt::<Settings>(&[&["--check"], with].concat()).is_err(), "{with:?}");
         }
     }
 }

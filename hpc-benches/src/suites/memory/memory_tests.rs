@@ -1,20 +1,13 @@
 //! What the suite takes, and why it does not.
 
-use clap::Parser;
-
 use super::*;
-
-#[derive(Parser)]
-struct Line {
-    #[command(flatten)]
-    settings: Settings,
-}
-
-fn settings(arguments: &[&str]) -> Settings {
-    Line::parse_from([&["memory"], arguments].concat()).settings
-}
+use crate::parsed;
 
 const MACHINE: Machine = Machine { cache: Some(8 * MIB), available: Some(1 << 40) };
+
+fn settings(arguments: &[&str]) -> Settings {
+    parsed::settings(arguments)
+}
 
 #[test]
 fn an_unknown_cache_is_a_reason_and_no_guess() {

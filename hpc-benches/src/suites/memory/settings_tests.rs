@@ -1,21 +1,14 @@
 //! What is asked for becomes processes, sizes and refusals.
 
-use clap::Parser;
-
 use super::super::sizes::MIB;
 use super::*;
-
-#[derive(Parser)]
-struct Line {
-    #[command(flatten)]
-    settings: Settings,
-}
-
-fn settings(arguments: &[&str]) -> Settings {
-    Line::parse_from([&["memory"], arguments].concat()).settings
-}
+use crate::parsed;
 
 const MACHINE: Machine = Machine { cache: Some(8 * MIB), available: Some(1 << 40) };
+
+fn settings(arguments: &[&str]) -> Settings {
+    parsed::settings(arguments)
+}
 
 #[test]
 fn first_touches_get_processes_of_their_own_and_a_rehearsal() {
