@@ -8,8 +8,9 @@ use tacet_tests::{Case, Language, Node, Outcome, Running, build};
 
 const PATTERN: &str = "/proc/sys/kernel/core_pattern";
 
+/// As large as they may become: who may not raise the hard limit can't ask for more than that.
 fn case() -> Case {
-    Case::script("ulimit -c unlimited; run \"$1\"").arg(build(Language::C, "core.c"))
+    Case::script("ulimit -S -c \"$(ulimit -H -c)\"; run \"$1\"").arg(build(Language::C, "core.c"))
 }
 
 /// Runs the program; gives how it ended and what gdb makes of its core dump.
