@@ -54,8 +54,6 @@ fn mixed(language: Language) {
     ] {
         let (node, scratch) = (Node::take(), Scratch::new());
         let case = Case::script(&script).arg(&program).args(tacet.clone()).env("OMP_NUM_THREADS", "2");
-        // To Linux the memory of a program on bare cores is nobody's, so no rank on Linux can copy from it.
-        let case = if platform::is_partition() { case.env("UCX_TLS", "posix,sysv,self") } else { case };
         let outcome = case.limit(Duration::from_secs(120)).start_native(&node, &scratch).finish();
         assert_eq!((outcome.status.code(), outcome.out().as_str()), (Some(0), HYBRID), "{outcome}");
     }

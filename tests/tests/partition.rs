@@ -151,6 +151,18 @@ mod any {
         assert_eq!(calls(&outcome, "gettimeofday") + calls(&outcome, "time"), 0, "{outcome}");
     }
 
+    /// Whether Linux can reach a program's memory by its number, libraries of messages read there.
+    #[test]
+    fn a_namespace_of_process_numbers() {
+        let ask = |program: &str, args: [&str; 3]| Case::new(program).args(args).cell().out();
+        let inode = ask("/usr/bin/stat", ["-L", "--format=pid:[%i]", "/proc/self/ns/pid"]);
+        let linux = fs::read_link("/proc/self/ns/pid").expect("Linux tells");
+        assert_eq!(inode, ask("/usr/bin/readlink", ["-v", "--", "/proc/self/ns/pid"]));
+        assert!(inode.starts_with("pid:[") && inode.trim_end() != linux.to_str().expect("text"), "{inode}");
+        let others = ask("/usr/bin/readlink", ["-v", "--", "/proc/self/ns/ipc"]);
+        assert_eq!(Some(others.trim_end()), fs::read_link("/proc/self/ns/ipc").expect("Linux tells").to_str());
+    }
+
     #[test]
     fn a_crash() {
         let log = KernelLog::now();

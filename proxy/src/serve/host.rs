@@ -448,7 +448,7 @@ const STAT_BYTES: usize = size_of::<libc::stat>();
 const MODE_AT: usize = std::mem::offset_of!(libc::stat, st_mode);
 const RDEV_AT: usize = std::mem::offset_of!(libc::stat, st_rdev);
 const DEV_AT: usize = std::mem::offset_of!(libc::stat, st_dev);
-const INO_AT: usize = std::mem::offset_of!(libc::stat, st_ino);
+pub const INO_AT: usize = std::mem::offset_of!(libc::stat, st_ino);
 
 /// Makes a call of the stat family whose buffer is argument `at`, and reads the type from it.
 pub fn file_type<'m>(nr: i64, mut args: [Arg<'m>; 6], at: usize) -> Result<FileType, Errno> {

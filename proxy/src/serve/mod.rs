@@ -39,6 +39,7 @@ mod limits;
 mod listing;
 pub mod machine;
 mod messages;
+mod namespace;
 pub mod open_mpi;
 mod paths;
 mod peers;

@@ -12,6 +12,7 @@ use shm_ipc::calls::{self, Shape, private};
 use super::arguments::{Arguments, Slot};
 use super::call::Call;
 use super::host::{self, Arg, Errno, Outcome};
+use super::namespace;
 use super::procfs;
 
 /// Arguments of a call that are strings but not paths.
@@ -160,12 +161,15 @@ pub fn readlink(call: &mut Call<'_, '_>, at: usize) -> Outcome {
     let mut arguments = Arguments::new(call)?;
     let exe = call.service.programs.current().exe;
     let own = arguments.text(at).and_then(|path| own_proc(path, call.service.cell.child));
-    if own.as_deref() == Some(b"exe") {
+    let target = match own.as_deref() {
+        Some(b"exe") => Some(exe.into_bytes()),
+        _ => namespace::target(call, at).map(String::into_bytes),
+    };
+    if let Some(target) = target {
         let room = call.word(at + 2).min(call.len(at + 1)) as usize;
         if room == 0 {
             return Err(Errno(libc::EINVAL));
         }
-        let target = exe.to_bytes();
         let len = target.len().min(room);
         call.copy_out(at + 1, 0, &target[..len])?;
         return Ok(len as i64);
