@@ -18,6 +18,7 @@ use crate::platform::{self, Platform};
 use crate::sched::affinity::CpuSet;
 use crate::sched::signal::SigSet;
 use crate::sched::{Core, Thread, current, switch};
+use crate::syscall::limits;
 use crate::{entry, mm, sched};
 
 /// What the proxy said, and where it lies.
@@ -154,6 +155,7 @@ extern "C" fn start_program() -> ! {
         Ok(frame) => {
             // SAFETY: this thread's own frame; it has not been to the program yet.
             unsafe { thread.frame().write(frame) };
+            limits::begin(&facts.info);
             facts.control.advance(CellState::Running);
             entry::leave()
         }

@@ -27,6 +27,7 @@ mod error;
 mod exec;
 mod inherited;
 mod launcher;
+mod limits;
 mod log;
 mod node;
 mod platform;

@@ -21,6 +21,7 @@ use crate::cli::{Platform, Run};
 use crate::descriptors::PrivateBand;
 use crate::error::Error;
 use crate::exec::{self, Program};
+use crate::limits::{self, Inherited};
 use crate::node::view::View;
 use crate::reserve::bare::{Bare, Wanted};
 use crate::reserve::ledger::Lease;
@@ -65,7 +66,7 @@ fn view_of(lease: &Lease) -> PathBuf {
 }
 
 fn failed(what: &'static str) -> impl FnOnce(io::Error) -> Error {
-    move |error| Error::System { what, error, advice: "see `ulimit -a`, and `--log debug` for what came before" }
+    move |error| Error::System { what, error, advice: limits::advice() }
 }
 
 /// How long it may take until it is noticed that a cell can't be served any more.
@@ -78,6 +79,7 @@ struct Cell {
     band: PrivateBand,
     /// Standard error as it was: the program may do with its own what it likes.
     stderr: OwnedFd,
+    limits: Vec<Inherited>,
     plan: Plan,
     exe: CString,
     exec_fd: RawFd,
@@ -102,12 +104,14 @@ struct Prepared {
     path: CString,
     args: Vec<CString>,
     env: Vec<CString>,
+    limits: Vec<Inherited>,
 }
 
 impl Prepared {
-    fn new(plan: &Plan, program: Program) -> Result<Self, Error> {
+    fn new(plan: &Plan, program: Program, on_bare_cores: bool) -> Result<Self, Error> {
         sys::run_on(plan.cores.service.iter()).map_err(failed("move to the service cores"))?;
         let env = environment();
+        let limits = limits::lift(on_bare_cores).map_err(|errno| failed("lift limits on memory")(errno.into()))?;
         let band = PrivateBand::establish()?;
         let stderr = io::stderr().as_fd().try_clone_to_owned().map_err(failed("keep standard error"))?;
         let stderr = band.adopt(stderr)?;
@@ -115,7 +119,7 @@ impl Prepared {
         let exe = c_string(program.path.into_os_string());
         let path = c_string(program.name.into_os_string());
         let args = program.arguments.into_iter().map(c_string).collect();
-        Ok(Prepared { band, stderr, file, exe, path, args, env })
+        Ok(Prepared { band, stderr, file, exe, path, args, env, limits })
     }
 
     fn start<'p>(&'p self, plan: &Plan, layout: Layout, cores: &'p [u32]) -> info::Plan<'p> {
@@ -132,6 +136,7 @@ impl Prepared {
             name_unsupported: true,
             ignored_signals: inherited::ignored_signals(),
             blocked_signals: inherited::blocked_signals(),
+            limits: &self.limits,
         }
     }
 }
@@ -171,7 +176,7 @@ fn environment() -> Vec<CString> {
 impl Cell {
     fn boot(plan: &Plan, pool: Option<PoolMemory>, program: Program) -> Result<Self, Error> {
         let started = Instant::now();
-        let prepared = Prepared::new(plan, program)?;
+        let prepared = Prepared::new(plan, program, false)?;
         let Prepared { band, args, env, path, .. } = &prepared;
         let layout = info::layout(plan.cores.cell.len() as u32, args, env, path, plan.small + plan.pool)
             .ok_or_else(|| failed("lay out the cell's memory")(io::ErrorKind::InvalidInput.into()))?;
@@ -193,7 +198,7 @@ impl Cell {
     /// The same on bare cores, which the lease names from here on.
     fn boot_bare(plan: &Plan, program: Program, mut lease: Lease) -> Result<(Self, Lease), Error> {
         let started = Instant::now();
-        let prepared = Prepared::new(plan, program)?;
+        let prepared = Prepared::new(plan, program, true)?;
         let Prepared { band, args, env, path, .. } = &prepared;
         let cores: Vec<u32> = plan.cores.cell.iter().collect();
         let numa = plan.numa_node();
@@ -211,10 +216,10 @@ impl Cell {
     }
 
     fn of(prepared: Prepared, kernel: Kernel, layout: Layout, plan: &Plan, started: Instant, machine: Source) -> Self {
-        let Prepared { band, stderr, file, exe, .. } = prepared;
+        let Prepared { band, stderr, file, exe, limits, .. } = prepared;
         // The kernel reads the program from it; it stays open for as long as this process.
         let exec_fd = file.into_raw_fd();
-        Cell { kernel, layout, band, stderr, plan: plan.clone(), exe, exec_fd, started, machine }
+        Cell { kernel, layout, band, stderr, limits, plan: plan.clone(), exe, exec_fd, started, machine }
     }
 
     fn region(&self) -> Region {
@@ -316,6 +321,7 @@ impl Cell {
             shares_descriptors: !is_bare,
             exe: self.exe.clone(),
             nofile: (self.band.limits().soft, self.band.limits().hard),
+            limits: self.limits.clone(),
             fd_table: self.band.table_size(),
             spin: self.plan.spin(),
             exec_fd: self.exec_fd,

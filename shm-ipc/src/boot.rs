@@ -74,6 +74,11 @@ pub struct BootInfo {
     /// End of the program's addresses. From here on are the kernel (`process`), or mappings of the proxy's
     /// own, which has those that it makes for the program at the program's addresses (`partition`).
     pub user_end: u64,
+    /// RLIMIT_AS and RLIMIT_DATA that the program starts with, in bytes; `u64::MAX` for none.
+    pub memory_limits: [u64; 2],
+    /// RLIMIT_CPU that the kernel keeps to, soft and hard, in seconds; `u64::MAX` for none (always on
+    /// `process`, where Linux does).
+    pub time_limit: [u64; 2],
 }
 
 /// In [`BootInfo::flags`]: ask the host for transparent large pages.
@@ -144,7 +149,9 @@ const _: () = {
     assert!(offset_of!(BootInfo, pool_fd) == 328);
     assert!(offset_of!(BootInfo, frames_limit) == 336);
     assert!(offset_of!(BootInfo, user_end) == 344);
-    assert!(size_of::<BootInfo>() == 352 && align_of::<BootInfo>() == 8);
+    assert!(offset_of!(BootInfo, memory_limits) == 352);
+    assert!(offset_of!(BootInfo, time_limit) == 368);
+    assert!(size_of::<BootInfo>() == 384 && align_of::<BootInfo>() == 8);
 };
 
 #[cfg(all(test, not(loom)))]

@@ -11,7 +11,7 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"TacetCel");
 
 /// Revision of everything in this crate that lies in shared memory. Kernel image and proxy are
 /// built together; this guards against a mismatch all the same.
-pub const REVISION: u32 = 3;
+pub const REVISION: u32 = 4;
 
 /// Bytes kept of a panic message.
 pub const PANIC_BYTES: usize = 1024;

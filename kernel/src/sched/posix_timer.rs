@@ -10,6 +10,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use spin::Mutex;
 
@@ -28,7 +29,10 @@ const LOOK_NS: u64 = 100_000;
 
 /// `ITIMER_VIRTUAL` and `ITIMER_PROF`, which come to the same here: what the kernel does for the
 /// program counts as the program's. Their numbers are beyond those of timers.
-const FIRST_CPU_ALARM: i32 = i32::MAX - 1;
+const FIRST_CPU_ALARM: i32 = i32::MAX - 2;
+
+/// What `RLIMIT_CPU` sends; the last number.
+const TIME_LIMIT: i32 = i32::MAX;
 
 /// What a timer counts.
 #[derive(Debug, Clone)]
@@ -262,6 +266,21 @@ fn cpu_signal(which: usize) -> u8 {
     [signal::number::VTALRM, signal::number::PROF][which & 1]
 }
 
+/// RLIMIT_CPU: SIGXCPU once the process has had `soft` seconds, and every second from then on; SIGKILL
+/// after `hard` seconds. `u64::MAX` is no limit.
+pub fn set_time_limit(soft: u64, hard: u64) {
+    const SECOND: u64 = 1_000_000_000;
+    TIME_LIMIT_HARD.store(hard.saturating_mul(SECOND), Ordering::Relaxed);
+    // Zero would be no limit; Linux makes it one second too (`do_prlimit`).
+    let deadline = if soft == u64::MAX { 0 } else { soft.max(1).saturating_mul(SECOND) };
+    let notify = Notify::Process(SigInfo::kernel(signal::number::XCPU));
+    let mut timers = TIMERS.lock();
+    timers.entry(TIME_LIMIT).or_insert_with(|| Timer::new(Clock::Process, notify)).set(TIME_LIMIT, deadline, SECOND);
+}
+
+/// CPU time in nanoseconds after which the process is killed.
+static TIME_LIMIT_HARD: AtomicU64 = AtomicU64::new(u64::MAX);
+
 /// The deadline that timer `id` has armed has passed.
 pub(super) fn fired(id: i32) {
     let due = {
@@ -285,7 +304,8 @@ pub(super) fn fired(id: i32) {
         } else {
             timer.sent = true;
         }
-        timer.notify.clone()
+        let is_over = id == TIME_LIMIT && timer.clock.now() >= TIME_LIMIT_HARD.load(Ordering::Relaxed);
+        if is_over { Notify::Process(SigInfo::kernel(signal::number::KILL)) } else { timer.notify.clone() }
     };
     let sent = match due {
         Notify::Nothing => Sent::Pending,

@@ -3,7 +3,7 @@
 mod comm;
 mod exec;
 pub mod identity;
-mod limits;
+pub mod limits;
 mod marshal;
 mod memory;
 mod named;

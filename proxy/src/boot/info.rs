@@ -7,8 +7,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::limits::{self, Inherited};
 use shm_ipc::boot::{self, BootInfo, FLAG_NAME_UNSUPPORTED};
 use shm_ipc::layout::Layout;
+use nix::sys::resource::Resource;
 use shm_ipc::region::Region;
 
 /// What a cell is to be.
@@ -38,6 +40,8 @@ pub struct Plan<'a> {
     pub ignored_signals: u64,
     /// Signals that it inherits as blocked.
     pub blocked_signals: u64,
+    /// Limits that the kernel keeps to for it.
+    pub limits: &'a [Inherited],
 }
 
 /// Strings as the boot information carries them.
@@ -118,6 +122,8 @@ fn boot_info(plan: &Plan<'_>, strings_len: u64) -> io::Result<BootInfo> {
         pool: [0; 2],
         pool_fd: 0,
         frames_limit: u64::MAX,
+        memory_limits: [limits::of(plan.limits, Resource::RLIMIT_AS)[0], limits::of(plan.limits, Resource::RLIMIT_DATA)[0]],
+        time_limit: limits::of(plan.limits, Resource::RLIMIT_CPU),
     })
 }
 

@@ -128,6 +128,7 @@ fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Progr
         shares_descriptors: false,
         exe: programs.current().exe,
         nofile,
+        limits: Vec::new(),
         fd_table: original.cell.fd_table,
         spin: Duration::ZERO,
         exec_fd: programs.current().fd,

@@ -1,23 +1,40 @@
 //! Resource limits. That of descriptors is the program's own affair: the process's real one is
-//! higher, to make room for the proxy. So are those on memory, which the kernel keeps: Linux would count
-//! the whole of the cell's memory. All others are the cell's process's; that of the size of files is the
+//! higher, to make room for the proxy. So are those that the kernel keeps to: on memory, and on bare cores on CPU
+//! time ([`crate::limits`]). All others are the cell's process's; that of the size of files is the
 //! proxy's too, which writes for the program.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::call::Call;
+use crate::limits::Inherited;
 use super::host::{self, Arg, Errno, Outcome};
+
+/// Columns of `/proc/<pid>/limits`: a name, two numbers, a unit.
+const NAME: usize = 26;
+const NUMBER: usize = 21;
 
 const NOFILE: i32 = libc::RLIMIT_NOFILE as i32;
 const FSIZE: i32 = libc::RLIMIT_FSIZE as i32;
-const OF_MEMORY: [i32; 2] = [libc::RLIMIT_AS as i32, libc::RLIMIT_DATA as i32];
+const CPU: i32 = libc::RLIMIT_CPU as i32;
 
-/// Limits that Linux is not told of, as far as the program has set them.
+/// Whether the kernel keeps to the limit.
+fn is_kept(call: &Call<'_, '_>, resource: i32) -> bool {
+    const OF_MEMORY: [i32; 2] = [libc::RLIMIT_AS as i32, libc::RLIMIT_DATA as i32];
+    OF_MEMORY.contains(&resource) || resource == CPU && call.service.cell.bare.is_some()
+}
+
+/// Limits that Linux is not told of, as far as there are any.
 #[derive(Debug, Default)]
 pub struct Kept(Mutex<BTreeMap<i32, [u8; 16]>>);
 
 impl Kept {
+    /// Those that the program starts with.
+    pub fn of(all: &[Inherited]) -> Self {
+        let entry = |limit: &Inherited| (limit.resource, bytes(limit.soft, limit.hard));
+        Kept(Mutex::new(all.iter().map(entry).collect()))
+    }
+
     /// What a child of the program inherits.
     pub fn inherited(&self) -> Self {
         Kept(Mutex::new(self.all()))
@@ -62,7 +79,8 @@ fn exchange(pid: i32, resource: i32, new: Option<&[u8; 16]>) -> Result<[u8; 16],
 pub fn lift_file_size() -> Result<(), Errno> {
     let own = exchange(0, FSIZE, None)?;
     let hard: [u8; 8] = own[8..].try_into().unwrap_or([0xff; 8]);
-    let both = [hard, hard].concat().try_into().unwrap_or(own);
+    let hard = u64::from_ne_bytes(hard);
+    let both = bytes(hard, hard);
     exchange(0, FSIZE, Some(&both)).map(drop)
 }
 
@@ -97,12 +115,11 @@ fn limits(call: &Call<'_, '_>, pid: i32, resource: i32, new: Option<usize>, old:
     if call.is_own(pid) && resource == NOFILE {
         let descriptors = call.descriptors();
         let (soft, hard) = descriptors.limit();
-        before[..8].copy_from_slice(&soft.to_ne_bytes());
-        before[8..].copy_from_slice(&hard.to_ne_bytes());
+        before = bytes(soft, hard);
         if let Some(wanted) = wanted {
             descriptors.set_limit(host::u64_at(&wanted, 0), host::u64_at(&wanted, 8), is_privileged())?;
         }
-    } else if call.is_own(pid) && OF_MEMORY.contains(&resource) {
+    } else if call.is_own(pid) && is_kept(call, resource) {
         before = match call.service.limits.all().get(&resource) {
             Some(kept) => *kept,
             None => exchange(call.service.cell.child, resource, None)?,
@@ -132,6 +149,44 @@ fn check(before: &[u8; 16], wanted: &[u8; 16]) -> Result<(), Errno> {
         () if hard > host::u64_at(before, 8) && !is_privileged() => Err(Errno(libc::EPERM)),
         () => Ok(()),
     }
+}
+
+/// A `struct rlimit`.
+fn bytes(soft: u64, hard: u64) -> [u8; 16] {
+    let mut both = [0; 16];
+    both[..8].copy_from_slice(&soft.to_ne_bytes());
+    both[8..].copy_from_slice(&hard.to_ne_bytes());
+    both
+}
+
+/// `/proc/<pid>/limits` of the cell's process, with the limits that are not Linux's (`proc_pid_limits` in fs/proc/base.c).
+pub fn listed(call: &Call<'_, '_>, linux: &str) -> String {
+    let kept = call.service.limits.all();
+    let own = |name: &str| match name {
+        "Max open files" => Some(call.descriptors().limit()),
+        _ => {
+            let resource = match name {
+                "Max cpu time" => CPU,
+                "Max data size" => libc::RLIMIT_DATA as i32,
+                "Max address space" => libc::RLIMIT_AS as i32,
+                _ => return None,
+            };
+            kept.get(&resource).map(|limit| (host::u64_at(limit, 0), host::u64_at(limit, 8)))
+        }
+    };
+    let number = |limit| if limit == u64::MAX { "unlimited".to_owned() } else { format!("{limit}") };
+    let mut text = String::new();
+    for line in linux.lines() {
+        let (name, rest) = line.split_at_checked(NAME).unwrap_or((line, ""));
+        text += &match own(name.trim_end()) {
+            Some((soft, hard)) => {
+                let unit = rest.get(2 * NUMBER..).unwrap_or_default();
+                format!("{name}{:NUMBER$}{:NUMBER$}{unit}\n", number(soft), number(hard))
+            }
+            None => format!("{line}\n"),
+        };
+    }
+    text
 }
 
 fn is_privileged() -> bool {

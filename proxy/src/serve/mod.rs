@@ -73,6 +73,7 @@ use children::Children;
 use copies::Copies;
 use descriptors::Descriptors;
 use foreign::Mappings;
+use crate::limits::Inherited;
 use limits::Kept;
 use machine::Machine;
 use open_mpi::Unlaunched;
@@ -97,6 +98,8 @@ pub struct Cell {
     pub exe: CString,
     /// RLIMIT_NOFILE as the program should see it: soft, hard.
     pub nofile: (u64, u64),
+    /// Limits that the program is started with and Linux does not keep to.
+    pub limits: Vec<Inherited>,
     /// Descriptors that the table has room for which the program starts with.
     pub fd_table: i32,
     /// How long to poll the rings before sleeping; zero where proxy and cell share cores.
@@ -284,7 +287,7 @@ pub fn serve(cell: Cell) -> io::Result<Server> {
         copies: Copies::default(),
         peers: Peers::default(),
         programs: Programs::new(Executed { exe: cell.exe.clone(), fd: cell.exec_fd }),
-        limits: Kept::default(),
+        limits: Kept::of(&cell.limits),
         children: Children::default(),
         pool: Pool::default(),
         stands_in: false,

@@ -95,6 +95,7 @@ fn content(call: &Call<'_, '_>, name: &[u8], said: Vec<u8>) -> Result<Option<Vec
             let text = if name == b"smaps" { smaps::text(&lines, &linux) } else { smaps::rollup(&lines, &linux) };
             text.into_bytes()
         }
+        b"limits" => limits::listed(call, &linux()?).into_bytes(),
         b"status" | b"meminfo" => with_lines(&linux()?, &String::from_utf8_lossy(&said)).into_bytes(),
         b"stat" => {
             let job = job(&fs::read_to_string("/proc/self/stat").unwrap_or_default());

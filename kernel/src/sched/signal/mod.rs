@@ -47,6 +47,7 @@ pub mod number {
     pub const TTIN: u8 = 21;
     pub const TTOU: u8 = 22;
     pub const URG: u8 = 23;
+    pub const XCPU: u8 = 24;
     pub const VTALRM: u8 = 26;
     pub const PROF: u8 = 27;
     pub const WINCH: u8 = 28;

@@ -65,6 +65,7 @@ impl Kernel {
             shares_descriptors: true,
             exe: CString::new("/usr/bin/env").expect("no zero"),
             nofile: NOFILE,
+            limits: Vec::new(),
             fd_table: 256,
             exec_fd: PRIVATE.start,
             bare: None,
