@@ -122,6 +122,51 @@ static void section_locked(void) {
     SHOW(shmctl(segment, IPC_RMID, NULL));
 }
 
+static void show_limit(int resource) {
+    struct rlimit limit;
+    SHOW(getrlimit(resource, &limit));
+    SHOW(limit.rlim_cur);
+    SHOW(limit.rlim_max);
+}
+
+/* Limits that the program was started with. */
+static void section_inherited(void) {
+    show_limit(RLIMIT_AS);
+    show_limit(RLIMIT_DATA);
+    show_limit(RLIMIT_NOFILE);
+    show_limit(RLIMIT_CPU);
+    char line[128];
+    FILE *file = fopen("/proc/self/limits", "r");
+    while (fgets(line, sizeof line, file))
+        fputs(line, stdout);
+    fclose(file);
+    SHOW_POINTER(mmap(NULL, 1l << 30, PROT_READ, ANONYMOUS, -1, 0));
+    SHOW_POINTER(mmap(NULL, 200l << 20, PROT_READ | PROT_WRITE, ANONYMOUS, -1, 0));
+    char *some = mmap(NULL, 50l << 20, PROT_READ | PROT_WRITE, ANONYMOUS, -1, 0);
+    SHOW(some != MAP_FAILED);
+    /* What children inherit, too. */
+    fflush(stdout);
+    SHOW(system("ulimit -v; ulimit -d; ulimit -n; ulimit -t"));
+}
+
+static void count_seconds(int signal) {
+    static int count;
+    (void)signal;
+    char text[] = "a second of CPU time: 0\n";
+    text[sizeof text - 3] += ++count;
+    write(1, text, sizeof text - 1);
+}
+
+/* SIGXCPU at each second from the soft limit on, SIGKILL at the hard one. */
+static void section_cpu_time(void) {
+    signal(SIGXCPU, count_seconds);
+    struct rlimit limit = {1, 3};
+    SHOW(setrlimit(RLIMIT_CPU, &limit));
+    fflush(stdout);
+    for (;;)
+        ;
+}
+
 static long futex(int *word, int operation, int value, long limit, int *second, int third) {
     return syscall(SYS_futex, word, operation, value, limit, second, third);
 }
@@ -168,6 +213,48 @@ static long by_requeue(void) {
     return futex(&words[1], FUTEX_WAKE, 10, 0, NULL, 0);
 }
 
+static void *wait_once(void *bits) {
+    return (void *)futex(&words[0], FUTEX_WAIT_BITSET, 0, 0, NULL, (int)(long)bits);
+}
+
+/* Those whom a thread wakes are counted once each, though the word stays what it is. */
+static void count_woken(void) {
+    pthread_t threads[4];
+    void *result;
+    long woken = 0, wrong = 0;
+    words[0] = 0;
+    for (long i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, wait_once, (void *)(i < 3 ? 1l : 2l));
+    while (woken < 3)
+        woken += futex(&words[0], FUTEX_WAKE_BITSET, 10, 0, NULL, 1);
+    SHOW(woken);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], &result), wrong += result != NULL;
+    SHOW(wrong);
+    while (woken < 4)
+        woken += futex(&words[0], FUTEX_WAKE, 1, 0, NULL, 0);
+    pthread_join(threads[3], &result);
+    SHOW(result == NULL);
+    SHOW(futex(&words[0], FUTEX_WAKE, 1, 0, NULL, 0));
+}
+
+/* What computes beside threads that wait in memory of Linux has the core nearly to itself. */
+static void compute_beside_waiters(void) {
+    pthread_t threads[2];
+    words[0] = finished = 0;
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, wait_for_bits, (void *)2l);
+    usleep(1000);
+    volatile long sum = 0;
+    for (long i = 0; i < 20000000; i++)
+        sum += i;
+    SHOW(sum);
+    __atomic_store_n(&words[0], 1, __ATOMIC_SEQ_CST);
+    futex(&words[0], FUTEX_WAKE, 2, 0, NULL, 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+}
+
 static void section_futexes(void) {
     int fd = open("file", O_RDWR | O_CREAT, 0600);
     SHOW(ftruncate(fd, PAGE));
@@ -175,6 +262,8 @@ static void section_futexes(void) {
     wake_by("bits", by_bits);
     wake_by("an operation", by_operation);
     wake_by("requeueing", by_requeue);
+    count_woken();
+    compute_beside_waiters();
     int word = 0, other = 0, *readonly = (int *)map(PAGE, PROT_READ), *gone = (int *)map(PAGE, PROT_READ);
     munmap(gone, PAGE);
     SHOW(futex(gone, FUTEX_WAKE, 1, 0, NULL, 0));
@@ -462,6 +551,7 @@ static void section_running(void) {
 int main(int argc, char **argv) {
     static const struct section sections[] = {
         {"limits", section_limits}, {"locked", section_locked}, {"futexes", section_futexes},
+        {"inherited", section_inherited}, {"cpu_time", section_cpu_time},
         {"prctl", section_prctl}, {"paths", section_paths}, {"edges", section_edges},
         {"widths", section_widths}, {"again", section_again}, {"running", section_running}, {NULL, NULL}};
     return run_section(argc, argv, sections);

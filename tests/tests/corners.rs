@@ -13,3 +13,22 @@ fn running() {
     let compared = case.arg(build(Language::C, "corners.c")).assert_same();
     assert!(compared.native.out().ends_with("end\n"), "{}", compared.native);
 }
+
+/// Limits that are soft, so that they can be lifted for the proxy; that of descriptors on both sides of the proxy's own.
+#[test]
+fn inherited_limits() {
+    for limits in ["-v 1000000", "-d 100000", "-n 500", "-v 400000 -d 300000 -n 1000 -t 1000"] {
+        let case =
+            Case::script(&format!("ulimit -S {limits}; run \"$1\" inherited")).arg(build(Language::C, "corners.c"));
+        let compared = case.assert_same();
+        assert!(compared.native.out().ends_with("end\n"), "{}", compared.native);
+    }
+}
+
+#[test]
+fn a_limit_on_cpu_time() {
+    let compared = Case::new(build(Language::C, "corners.c")).arg("cpu_time").assert_same();
+    assert_eq!(compared.native.shell_status(), 128 + 9, "{}", compared.native);
+    let inherited = Case::script("ulimit -S -t 1; run \"$1\" cpu_time").arg(build(Language::C, "corners.c"));
+    assert_eq!(inherited.assert_same().native.shell_status(), 128 + 9);
+}

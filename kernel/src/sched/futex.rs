@@ -74,7 +74,7 @@ pub fn wait_for(futex: Futex, expected: u32, deadline: Option<u64>, bits: u32) -
         return Err(Errno::EINVAL);
     }
     match futex.is_foreign()? {
-        true => foreign::wait_shared(futex.address, expected, deadline),
+        true => foreign::wait_shared(futex.address, expected, deadline, bits),
         false => wait(futex.address, expected, deadline, bits),
     }
 }
@@ -97,9 +97,8 @@ fn at_least_one(count: u32) -> u32 {
 }
 
 fn wake_known(address: u64, is_foreign: bool, count: u32, bits: u32) -> u64 {
-    let inside = wake(address, count, bits);
-    let left = count.saturating_sub(inside as u32);
-    if is_foreign && left != 0 { inside + foreign::wake_some(address, left, bits) } else { inside }
+    let inside = wake_inside(address, count, bits);
+    if is_foreign { inside.count + foreign::wake_others(address, count, bits, inside) } else { inside.count }
 }
 
 /// Waits at `address` as long as it holds `expected`.
@@ -111,26 +110,7 @@ pub fn wait(address: u64, expected: u32, deadline: Option<u64>, bits: u32) -> Sy
     if bits == 0 {
         return Err(Errno::EINVAL);
     }
-    let thread = current_arc();
-    // The word is touched before the bucket is locked, so that the load under the lock does
-    // not have to fill memory first.
-    user::load_u32(address)?;
-    let ticket = thread.begin_wait();
-    {
-        let mut queue = TABLE[bucket(address)].lock();
-        match user::load_u32(address) {
-            Ok(value) if value == expected => {
-                thread.futex.store(address, Ordering::Relaxed);
-                queue.push_back(Waiter { address, bits, ticket: ticket.clone() });
-            }
-            other => {
-                drop(queue);
-                wait::cancel(&ticket);
-                other?;
-                return Err(Errno::EAGAIN);
-            }
-        }
-    }
+    let ticket = enlist(&current_arc(), address, expected, bits)?.ok_or(Errno::EAGAIN)?;
     match wait::finish(&ticket, deadline, true) {
         Wake::Event => Ok(0),
         // A wake-up that has chosen this waiter counts, whatever else came first: the waker
@@ -138,6 +118,27 @@ pub fn wait(address: u64, expected: u32, deadline: Option<u64>, bits: u32) -> Sy
         _ if !withdraw(&ticket) => Ok(0),
         Wake::Timeout => Err(Errno::ETIMEDOUT),
         Wake::Signal => Err(Errno::EINTR),
+    }
+}
+
+/// The current thread begins to wait at `address`. `None` when that does not hold `expected`.
+fn enlist(thread: &Arc<Thread>, address: u64, expected: u32, bits: u32) -> Result<Option<Ticket>, Errno> {
+    // The word is touched before the bucket is locked, so that the load under the lock does
+    // not have to fill memory first.
+    user::load_u32(address)?;
+    let ticket = thread.begin_wait();
+    let mut queue = TABLE[bucket(address)].lock();
+    match user::load_u32(address) {
+        Ok(value) if value == expected => {
+            thread.futex.store(address, Ordering::Relaxed);
+            queue.push_back(Waiter { address, bits, ticket: ticket.clone() });
+            Ok(Some(ticket))
+        }
+        other => {
+            drop(queue);
+            wait::cancel(&ticket);
+            other.map(|_| None)
+        }
     }
 }
 
@@ -159,20 +160,53 @@ fn withdraw(ticket: &Ticket) -> bool {
 
 fn take_out(queue: &mut VecDeque<Waiter>, at: usize) -> Option<Waiter> {
     let waiter = queue.remove(at)?;
-    waiter.ticket.thread().futex.store(0, Ordering::Relaxed);
+    waiter.ticket.thread().futex.store(0, Ordering::SeqCst);
     Some(waiter)
+}
+
+/// Waiters of the cell that a call has found at a futex.
+#[derive(Debug, Clone, Copy, Default)]
+struct Inside {
+    /// How many it has woken or moved.
+    count: u64,
+    /// How many of these sleep on the word in Linux too.
+    asleep: u32,
+    /// How many sleep there that it has left alone.
+    left_asleep: u32,
+}
+
+impl Inside {
+    /// Counts a waiter that has been taken out, which is when it looks for the last time whether it may sleep.
+    fn found(&mut self, waiter: Waiter) -> Ticket {
+        self.count += 1;
+        self.asleep += u32::from(waiter.is_asleep());
+        waiter.ticket
+    }
+}
+
+impl Waiter {
+    fn is_asleep(&self) -> bool {
+        self.ticket.thread().asleep_in_linux.load(Ordering::SeqCst)
+    }
 }
 
 /// Wakes up to `count` threads that wait at `address` for any of `bits`. Gives their number.
 pub fn wake(address: u64, count: u32, bits: u32) -> u64 {
+    wake_inside(address, count, bits).count
+}
+
+fn wake_inside(address: u64, count: u32, bits: u32) -> Inside {
+    let mut inside = Inside::default();
     let mut tickets = Vec::new();
     {
         let mut queue = TABLE[bucket(address)].lock();
         let mut at = 0;
-        while at < queue.len() && (tickets.len() as u64) < u64::from(count) {
-            if queue[at].address == address && queue[at].bits & bits != 0 {
-                tickets.extend(take_out(&mut queue, at).map(|waiter| waiter.ticket));
+        while at < queue.len() {
+            let waiter = &queue[at];
+            if waiter.address == address && waiter.bits & bits != 0 && inside.count < u64::from(count) {
+                tickets.extend(take_out(&mut queue, at).map(|waiter| inside.found(waiter)));
             } else {
+                inside.left_asleep += u32::from(waiter.address == address && waiter.is_asleep());
                 at += 1;
             }
         }
@@ -180,7 +214,7 @@ pub fn wake(address: u64, count: u32, bits: u32) -> u64 {
     for ticket in &tickets {
         ticket.redeem(Wake::Event);
     }
-    tickets.len() as u64
+    inside
 }
 
 /// Wakes threads that wait at `address`; nothing outside the cell does.
@@ -189,7 +223,7 @@ pub fn wake_address(address: u64, count: u32) {
 }
 
 /// FUTEX_REQUEUE and FUTEX_CMP_REQUEUE: wakes up to `count` waiters of `from`, lets up to
-/// `limit` others wait at `to` instead. Those that wait in Linux are woken all alike, which a waiter
+/// `limit` others wait at `to` instead. Those that wait in memory of Linux are woken all alike, which a waiter
 /// has to expect at any time.
 ///
 /// # Errors
@@ -204,13 +238,13 @@ pub fn requeue(from: Futex, to: Futex, count: u32, limit: u32, expected: Option<
     if expected.is_some() {
         user::load_u32(from)?;
     }
-    let touched = requeue_inside(from, to, count, limit, expected)?;
-    let left = count.saturating_add(limit).saturating_sub(touched as u32);
-    Ok(if is_foreign && left != 0 { touched + foreign::wake_some(from, left, ANY) } else { touched })
+    let inside = requeue_inside(from, to, count, limit, expected)?;
+    let all = count.saturating_add(limit);
+    Ok(if is_foreign { inside.count + foreign::wake_others(from, all, ANY, inside) } else { inside.count })
 }
 
-fn requeue_inside(from: u64, to: u64, count: u32, limit: u32, expected: Option<u32>) -> SysResult {
-    let touched;
+fn requeue_inside(from: u64, to: u64, count: u32, limit: u32, expected: Option<u32>) -> Result<Inside, Errno> {
+    let mut inside = Inside::default();
     let mut moved = Vec::new();
     let mut tickets = Vec::new();
     {
@@ -225,14 +259,16 @@ fn requeue_inside(from: u64, to: u64, count: u32, limit: u32, expected: Option<u
             if queue[at].address != from {
                 at += 1;
             } else if (tickets.len() as u64) < u64::from(count) {
-                tickets.extend(take_out(&mut queue, at).map(|waiter| waiter.ticket));
+                tickets.extend(take_out(&mut queue, at).map(|waiter| inside.found(waiter)));
             } else if (moved.len() as u64) < u64::from(limit) {
+                inside.count += 1;
+                inside.asleep += u32::from(queue[at].is_asleep());
                 moved.extend(queue.remove(at));
             } else {
-                break;
+                inside.left_asleep += u32::from(queue[at].is_asleep());
+                at += 1;
             }
         }
-        touched = (tickets.len() + moved.len()) as u64;
         let target = target.as_deref_mut().unwrap_or(&mut queue);
         for mut waiter in moved {
             waiter.address = to;
@@ -243,7 +279,7 @@ fn requeue_inside(from: u64, to: u64, count: u32, limit: u32, expected: Option<u
     for ticket in tickets {
         ticket.redeem(Wake::Event);
     }
-    Ok(touched)
+    Ok(inside)
 }
 
 type Queue = MutexGuard<'static, VecDeque<Waiter>>;
@@ -366,11 +402,12 @@ fn release(tid: u32, word: u64) -> Result<(), Errno> {
 
 /// Futexes in memory that is mapped from Linux: other processes may wait on them or wake them.
 pub mod foreign {
-    use super::{ANY, Errno, SysResult, Wake, current_arc, user, wait};
+    use super::{ANY, Errno, Inside, Ordering, SysResult, Wake, current_arc, enlist, withdraw};
     use crate::mm;
     use crate::platform;
+    use crate::sched::{this_core, timer, wait};
 
-    /// Between looks at the word while other threads of the core want to run.
+    /// Between looks at everything else that the core has to do.
     const LOOK_NS: u64 = 200_000;
 
     /// Whether the word lies in memory that other processes may share.
@@ -381,43 +418,76 @@ pub mod foreign {
 
     /// Wakes waiters outside the cell. Gives their number.
     pub fn wake(address: u64, count: u32) -> u64 {
-        if is_foreign(address) { wake_some(address, count, ANY) } else { 0 }
+        if is_foreign(address) { platform::get().wake_foreign(address, count) } else { 0 }
     }
 
-    /// The same at a word that is known to be Linux's. The platform knows nothing of `bits`: then
-    /// all are woken, the right ones among them.
-    pub fn wake_some(address: u64, count: u32, bits: u32) -> u64 {
-        let count = if bits == ANY { count } else { i32::MAX as u32 };
-        platform::get().wake_foreign(address, count)
+    /// Wakes waiters outside the cell at a word that is known to be Linux's, where up to `count` are wanted and
+    /// those `inside` it have been found. Gives their number.
+    pub(super) fn wake_others(address: u64, count: u32, bits: u32, inside: Inside) -> u64 {
+        let left = count.saturating_sub(inside.count as u32);
+        let asleep = inside.asleep.saturating_add(inside.left_asleep);
+        let host = platform::get();
+        if left == 0 {
+            // They have what they waited for, and would notice after a while.
+            if inside.asleep != 0 {
+                host.wake_foreign(address, inside.asleep);
+            }
+            return 0;
+        }
+        // Linux knows nothing of the cell's threads there, and the platform nothing of `bits`: then all are
+        // woken, the right ones among them.
+        let wanted = if bits == ANY { left.saturating_add(asleep) } else { i32::MAX as u32 };
+        host.wake_foreign(address, wanted).saturating_sub(asleep.into()).min(left.into())
     }
 
-    /// Waits for a word that other processes may change. The platform sleeps on it for short
-    /// stretches, in between the core serves its rings and other threads.
+    /// Waits for a word that other processes may change or wake. Threads of the cell find the waiter where
+    /// they find all; for all others the core sleeps on the word in Linux, for short stretches and only while it
+    /// has nothing else to run. Else the thread takes turns with what computes there, as Linux would have it beside
+    /// a thread that looks and yields.
     ///
     /// # Errors
     /// As for [`super::wait`].
-    pub fn wait_shared(address: u64, expected: u32, deadline: Option<u64>) -> SysResult {
-        let host = platform::get();
-        let first = user::load_u32(address)?;
-        if first != expected {
-            return Err(Errno::EAGAIN);
-        }
+    pub fn wait_shared(address: u64, expected: u32, deadline: Option<u64>, bits: u32) -> SysResult {
         let thread = current_arc();
+        let mut is_first = true;
         loop {
-            let now = host.monotonic();
-            if deadline.is_some_and(|deadline| deadline <= now) {
+            if deadline.is_some_and(|deadline| deadline <= platform::get().monotonic()) && !is_first {
                 return Err(Errno::ETIMEDOUT);
             }
-            let until = deadline.unwrap_or(u64::MAX).min(now + LOOK_NS);
-            let woken = host.wait_foreign(address, expected, until);
-            if woken || user::load_u32(address)? != expected {
+            let Some(ticket) = enlist(&thread, address, expected, bits)? else {
+                return if is_first { Err(Errno::EAGAIN) } else { Ok(0) };
+            };
+            is_first = false;
+            thread.looks.store(true, Ordering::SeqCst);
+            let (woken, wake) = if this_core().any_queued(|other| !other.looks.load(Ordering::SeqCst)) {
+                (false, wait::finish_turn(&ticket))
+            } else {
+                let woken = sleep_in_linux(&thread, address, expected, deadline);
+                // Everything else that this core has to do.
+                (woken, wait::finish(&ticket, Some(0), true))
+            };
+            thread.looks.store(false, Ordering::SeqCst);
+            let was_moved = thread.futex.load(Ordering::Relaxed) != address;
+            // As for `wait`: a waker that has chosen this thread relies on it.
+            if wake == Wake::Event || !withdraw(&ticket) || woken || was_moved {
                 return Ok(0);
             }
-            // One look at everything else that this core has to do.
-            let ticket = thread.begin_wait();
-            if wait::finish(&ticket, Some(0), true) == Wake::Signal {
+            if wake == Wake::Signal {
                 return Err(Errno::EINTR);
             }
         }
+    }
+
+    /// Sleeps on the word where other processes find the sleeper. `true` when somebody woke it.
+    fn sleep_in_linux(thread: &super::Thread, address: u64, expected: u32, deadline: Option<u64>) -> bool {
+        let host = platform::get();
+        let ends = [deadline, timer::next(this_core()), Some(host.monotonic() + LOOK_NS)];
+        let until = ends.into_iter().flatten().min().unwrap_or_default();
+        thread.asleep_in_linux.store(true, Ordering::SeqCst);
+        // A waker of the cell that came before looked for nobody there.
+        let is_chosen = thread.futex.load(Ordering::SeqCst) != address;
+        let woken = !is_chosen && host.wait_foreign(address, expected, until);
+        thread.asleep_in_linux.store(false, Ordering::SeqCst);
+        woken
     }
 }

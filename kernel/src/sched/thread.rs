@@ -64,6 +64,11 @@ pub struct Thread {
     /// Address of the futex in whose queue it stands; 0 when it stands in none. Changed only
     /// under the lock of that queue.
     pub futex: AtomicU64,
+    /// Whether it waits at a futex of Linux's and only looks from time to time: it has nothing to do when
+    /// it gets a core for that.
+    pub looks: AtomicBool,
+    /// Whether its core sleeps for it in Linux, at that futex.
+    pub asleep_in_linux: AtomicBool,
     /// Token of the forwarded call that it waits for; 0 when there is none.
     pub call_token: AtomicU64,
     /// Whether a child of vfork has it.
@@ -145,6 +150,8 @@ impl Thread {
             cpu_time: AtomicU64::new(0),
             name: Mutex::new([0; 16]),
             futex: AtomicU64::new(0),
+            looks: AtomicBool::new(false),
+            asleep_in_linux: AtomicBool::new(false),
             call_token: AtomicU64::new(0),
             lent: Lent::default(),
             doomed: AtomicBool::new(false),

@@ -103,10 +103,19 @@ pub fn next(core: &Core) -> Option<u64> {
 }
 
 /// Acts on all deadlines of this core that have passed.
+///
+/// Whom that wakes has not been woken by the thread that runs, which looks for nothing: its slice stays as long
+/// as it is. If it did not, threads that sleep again and again would leave it next to nothing.
 pub fn expire(core: &Core) {
     if next(core).is_none() {
         return;
     }
+    let has_woken = core.timers.has_woken.load(Ordering::Relaxed);
+    expire_all(core);
+    core.timers.has_woken.store(has_woken, Ordering::Relaxed);
+}
+
+fn expire_all(core: &Core) {
     let now = platform::get().monotonic();
     loop {
         let event = core.timers.change(|events| match events.first_entry() {

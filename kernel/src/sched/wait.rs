@@ -133,6 +133,19 @@ pub fn finish(ticket: &Ticket, deadline: Option<u64>, interruptible: bool) -> Wa
     wake
 }
 
+/// The current thread lets other runnable threads have the core first, and gives its wait up unless one
+/// of them ends it. [`Wake::Timeout`] when nothing happened.
+pub fn finish_turn(ticket: &Ticket) -> Wake {
+    let thread = &ticket.thread;
+    if super::signal::is_due(thread) && thread.wait.end(ticket.generation, Wake::Signal) {
+        return thread.wait.take().unwrap_or(Wake::Signal);
+    }
+    if thread.wait.end(ticket.generation, Wake::Timeout) {
+        this_core().enqueue(Arc::clone(thread));
+    }
+    out_of_queue(thread)
+}
+
 /// Whoever redeems a ticket puts the thread into a queue, exactly once. So the thread must
 /// come out of one, exactly once, even when the wait ended before the thread stopped running.
 fn out_of_queue(thread: &Arc<Thread>) -> Wake {

@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::limits::{self, Inherited};
+use nix::sys::resource::Resource;
 use shm_ipc::boot::{self, BootInfo, FLAG_NAME_UNSUPPORTED};
 use shm_ipc::layout::Layout;
-use nix::sys::resource::Resource;
 use shm_ipc::region::Region;
 
 /// What a cell is to be.
@@ -122,7 +122,10 @@ fn boot_info(plan: &Plan<'_>, strings_len: u64) -> io::Result<BootInfo> {
         pool: [0; 2],
         pool_fd: 0,
         frames_limit: u64::MAX,
-        memory_limits: [limits::of(plan.limits, Resource::RLIMIT_AS)[0], limits::of(plan.limits, Resource::RLIMIT_DATA)[0]],
+        memory_limits: [
+            limits::of(plan.limits, Resource::RLIMIT_AS)[0],
+            limits::of(plan.limits, Resource::RLIMIT_DATA)[0],
+        ],
         time_limit: limits::of(plan.limits, Resource::RLIMIT_CPU),
     })
 }

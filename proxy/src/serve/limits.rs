@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::call::Call;
-use crate::limits::Inherited;
 use super::host::{self, Arg, Errno, Outcome};
+use crate::limits::Inherited;
 
 /// Columns of `/proc/<pid>/limits`: a name, two numbers, a unit.
 const NAME: usize = 26;
@@ -111,7 +111,7 @@ fn buffer(call: &Call<'_, '_>, at: Option<usize>) -> Result<Option<usize>, Errno
 fn limits(call: &Call<'_, '_>, pid: i32, resource: i32, new: Option<usize>, old: Option<usize>) -> Outcome {
     let (new, old) = (buffer(call, new)?, buffer(call, old)?);
     let wanted = new.map(|index| call.structure::<16>(index)).transpose()?;
-    let mut before = [0; 16];
+    let before;
     if call.is_own(pid) && resource == NOFILE {
         let descriptors = call.descriptors();
         let (soft, hard) = descriptors.limit();

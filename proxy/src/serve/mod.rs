@@ -66,6 +66,7 @@ use shm_ipc::layout::Layout;
 use shm_ipc::region::Region;
 use shm_ipc::ring::{Corrupt, Incoming, SIGINFO_BYTES};
 
+use crate::limits::Inherited;
 use answers::Answers;
 use bare::Held;
 use cancel::Registry;
@@ -73,7 +74,6 @@ use children::Children;
 use copies::Copies;
 use descriptors::Descriptors;
 use foreign::Mappings;
-use crate::limits::Inherited;
 use limits::Kept;
 use machine::Machine;
 use open_mpi::Unlaunched;
