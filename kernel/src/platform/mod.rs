@@ -190,11 +190,12 @@ pub trait Platform: Sync {
     fn sleep(&self, core: u32, deadline: Option<u64>);
 
     /// Sleeps on a word in memory mapped from Linux while it holds `expected`, at most until
-    /// `until` (monotonic nanoseconds). `true` when somebody woke it there.
-    fn wait_foreign(&self, address: u64, expected: u32, until: u64) -> bool;
+    /// `until` (monotonic nanoseconds), for wake-ups with any of `bits`. `true` when somebody woke it there.
+    fn wait_foreign(&self, address: u64, expected: u32, bits: u32, until: u64) -> bool;
 
-    /// Wakes up to `count` sleepers, in any process, on a word in memory mapped from Linux.
-    fn wake_foreign(&self, address: u64, count: u32) -> u64;
+    /// Wakes up to `count` sleepers, in any process, on a word in memory mapped from Linux, that
+    /// wait for any of `bits`.
+    fn wake_foreign(&self, address: u64, count: u32, bits: u32) -> u64;
 
     /// Copies between program memory and the memory of another process as process_vm_readv(2)
     /// or, with `write`, process_vm_writev(2) do, if a core of the cell can do that itself:

@@ -206,7 +206,8 @@ fn wake_inside(address: u64, count: u32, bits: u32) -> Inside {
             if waiter.address == address && waiter.bits & bits != 0 && inside.count < u64::from(count) {
                 tickets.extend(take_out(&mut queue, at).map(|waiter| inside.found(waiter)));
             } else {
-                inside.left_asleep += u32::from(waiter.address == address && waiter.is_asleep());
+                let fits = waiter.address == address && waiter.bits & bits != 0;
+                inside.left_asleep += u32::from(fits && waiter.is_asleep());
                 at += 1;
             }
         }
@@ -418,7 +419,7 @@ pub mod foreign {
 
     /// Wakes waiters outside the cell. Gives their number.
     pub fn wake(address: u64, count: u32) -> u64 {
-        if is_foreign(address) { platform::get().wake_foreign(address, count) } else { 0 }
+        if is_foreign(address) { platform::get().wake_foreign(address, count, ANY) } else { 0 }
     }
 
     /// Wakes waiters outside the cell at a word that is known to be Linux's, where up to `count` are wanted and
@@ -430,14 +431,14 @@ pub mod foreign {
         if left == 0 {
             // They have what they waited for, and would notice after a while.
             if inside.asleep != 0 {
-                host.wake_foreign(address, inside.asleep);
+                host.wake_foreign(address, inside.asleep, bits);
             }
             return 0;
         }
-        // Linux knows nothing of the cell's threads there, and the platform nothing of `bits`: then all are
-        // woken, the right ones among them.
-        let wanted = if bits == ANY { left.saturating_add(asleep) } else { i32::MAX as u32 };
-        host.wake_foreign(address, wanted).saturating_sub(asleep.into()).min(left.into())
+        // To Linux the sleepers of the cell are like any other.
+        let wanted = left.saturating_add(asleep).min(i32::MAX as u32);
+        let woken = host.wake_foreign(address, wanted, bits);
+        woken.saturating_sub(asleep.into()).min(left.into())
     }
 
     /// Waits for a word that other processes may change or wake. Threads of the cell find the waiter where
@@ -462,7 +463,7 @@ pub mod foreign {
             let (woken, wake) = if this_core().any_queued(|other| !other.looks.load(Ordering::SeqCst)) {
                 (false, wait::finish_turn(&ticket))
             } else {
-                let woken = sleep_in_linux(&thread, address, expected, deadline);
+                let woken = sleep_in_linux(&thread, address, expected, bits, deadline);
                 // Everything else that this core has to do.
                 (woken, wait::finish(&ticket, Some(0), true))
             };
@@ -479,14 +480,14 @@ pub mod foreign {
     }
 
     /// Sleeps on the word where other processes find the sleeper. `true` when somebody woke it.
-    fn sleep_in_linux(thread: &super::Thread, address: u64, expected: u32, deadline: Option<u64>) -> bool {
+    fn sleep_in_linux(thread: &super::Thread, address: u64, expected: u32, bits: u32, deadline: Option<u64>) -> bool {
         let host = platform::get();
         let ends = [deadline, timer::next(this_core()), Some(host.monotonic() + LOOK_NS)];
         let until = ends.into_iter().flatten().min().unwrap_or_default();
         thread.asleep_in_linux.store(true, Ordering::SeqCst);
         // A waker of the cell that came before looked for nobody there.
         let is_chosen = thread.futex.load(Ordering::SeqCst) != address;
-        let woken = !is_chosen && host.wait_foreign(address, expected, until);
+        let woken = !is_chosen && host.wait_foreign(address, expected, bits, until);
         thread.asleep_in_linux.store(false, Ordering::SeqCst);
         woken
     }

@@ -268,14 +268,18 @@ fn futex(call: &mut Call<'_, '_>, held: &Held) -> Outcome {
     if at >= held.user_end() {
         return Err(Errno(libc::EFAULT));
     }
+    let bits = call.word(4);
     if call.word(1) == 0 {
-        return host::numbers(libc::SYS_futex, &[at as i64, i64::from(libc::FUTEX_WAKE), value as i64]);
+        let wake = i64::from(libc::FUTEX_WAKE_BITSET);
+        return host::numbers(libc::SYS_futex, &[at as i64, wake, value as i64, 0, 0, bits as i64]);
     }
     let until = [call.word(3) / 1_000_000_000, call.word(3) % 1_000_000_000];
     let until: Vec<u8> = until.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let any = Arg::number(u64::from(u32::MAX));
     let (operation, expected) = (Arg::number(libc::FUTEX_WAIT_BITSET as u64), Arg::number(value));
-    call.blocking(libc::SYS_futex, &[Arg::number(at), operation, expected, Arg::input(&until), Arg::null(), any])
+    call.blocking(
+        libc::SYS_futex,
+        &[Arg::number(at), operation, expected, Arg::input(&until), Arg::null(), Arg::number(bits)],
+    )
 }
 
 fn clock(call: &Call<'_, '_>) -> Outcome {

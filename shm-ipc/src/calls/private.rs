@@ -36,7 +36,8 @@ pub const FOREIGN_UNMAP: u32 = KERNEL_ONLY + 8;
 /// msync(2) of such a mapping: a0 address, a1 bytes, a2 flags.
 pub const FOREIGN_SYNC: u32 = KERNEL_ONLY + 9;
 /// Futex in such a mapping. a0: address. a1 = 0: wake up to a2 sleepers, gives how many. a1 = 1:
-/// sleep while the word is a2, at most until a3 (nanoseconds of CLOCK_MONOTONIC).
+/// sleep while the word is a2, at most until a3 (nanoseconds of CLOCK_MONOTONIC). a4: bits of which one has to
+/// be the same in waker and sleeper (FUTEX_WAIT_BITSET).
 pub const FOREIGN_FUTEX: u32 = KERNEL_ONLY + 10;
 /// Nanoseconds of the proxy's clock a0, one that the cell can't read itself.
 pub const HOST_CLOCK: u32 = KERNEL_ONLY + 11;

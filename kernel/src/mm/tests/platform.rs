@@ -304,11 +304,11 @@ impl Platform for TestPlatform {
 
     fn sleep(&self, _: u32, _: Option<u64>) {}
 
-    fn wait_foreign(&self, _: u64, _: u32, _: u64) -> bool {
+    fn wait_foreign(&self, _: u64, _: u32, _: u32, _: u64) -> bool {
         false
     }
 
-    fn wake_foreign(&self, _: u64, _: u32) -> u64 {
+    fn wake_foreign(&self, _: u64, _: u32, _: u32) -> u64 {
         0
     }
 

@@ -140,13 +140,13 @@ pub fn drop_file(copy: u64) {
 }
 
 /// Sleeps on a word while it holds `expected`, at most until `until`. `true` when woken.
-pub fn wait(address: u64, expected: u32, until: u64) -> bool {
-    ask(private::FOREIGN_FUTEX, &[address, 1, u64::from(expected), until]).result.is_ok()
+pub fn wait(address: u64, expected: u32, bits: u32, until: u64) -> bool {
+    ask(private::FOREIGN_FUTEX, &[address, 1, expected.into(), until, bits.into()]).result.is_ok()
 }
 
 /// Wakes sleepers on a word.
-pub fn wake(address: u64, count: u32) -> u64 {
-    ask(private::FOREIGN_FUTEX, &[address, 0, u64::from(count)]).result.unwrap_or(0)
+pub fn wake(address: u64, count: u32, bits: u32) -> u64 {
+    ask(private::FOREIGN_FUTEX, &[address, 0, count.into(), 0, bits.into()]).result.unwrap_or(0)
 }
 
 /// A clock that only Linux has.

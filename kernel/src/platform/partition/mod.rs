@@ -307,12 +307,12 @@ impl Platform for Partition {
         }
     }
 
-    fn wait_foreign(&self, address: u64, expected: u32, until: u64) -> bool {
-        foreign::wait(address, expected, until)
+    fn wait_foreign(&self, address: u64, expected: u32, bits: u32, until: u64) -> bool {
+        foreign::wait(address, expected, bits, until)
     }
 
-    fn wake_foreign(&self, address: u64, count: u32) -> u64 {
-        foreign::wake(address, count)
+    fn wake_foreign(&self, address: u64, count: u32, bits: u32) -> u64 {
+        foreign::wake(address, count, bits)
     }
 
     fn copy_peer(&self, _write: bool, _pid: u64, _local: &[[u64; 2]], _remote: &[[u64; 2]]) -> Option<SysResult> {

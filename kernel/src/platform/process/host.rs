@@ -91,24 +91,34 @@ pub unsafe fn munmap(at: u64, len: u64) -> Result<(), Errno> {
     unsafe { call(nr::MUNMAP, [at, len, 0, 0, 0, 0]).map(|_| ()) }
 }
 
-const FUTEX_WAKE: u64 = 1;
+const FUTEX_WAKE_BITSET: u64 = 10;
 const FUTEX_WAIT_BITSET: u64 = 9;
-const MATCH_ANY: u64 = 0xffff_ffff;
+const MATCH_ANY: u32 = 0xffff_ffff;
 
 /// Sleeps while `*word == expected`, at most until `deadline` (monotonic nanoseconds). Works
 /// across processes. `true` when woken.
 pub fn futex_wait(word: u64, expected: u32, deadline: Option<u64>) -> bool {
+    futex_wait_for(word, expected, deadline, MATCH_ANY)
+}
+
+/// The same for wake-ups with any of `bits`.
+pub fn futex_wait_for(word: u64, expected: u32, deadline: Option<u64>, bits: u32) -> bool {
     let at = deadline.map(|ns| [ns / 1_000_000_000, ns % 1_000_000_000]);
     let timeout = at.as_ref().map_or(0, |at| at.as_ptr() as u64);
     // SAFETY: the host reads the word (or fails with EFAULT) and the timespec, which lives
     // until the call is over.
-    unsafe { call(nr::FUTEX, [word, FUTEX_WAIT_BITSET, u64::from(expected), timeout, 0, MATCH_ANY]).is_ok() }
+    unsafe { call(nr::FUTEX, [word, FUTEX_WAIT_BITSET, u64::from(expected), timeout, 0, bits.into()]).is_ok() }
 }
 
 /// Wakes up to `count` sleepers on `word`, in any process. Gives their number.
 pub fn futex_wake(word: u64, count: u32) -> u64 {
+    futex_wake_for(word, count, MATCH_ANY)
+}
+
+/// The same for those that wait for any of `bits`.
+pub fn futex_wake_for(word: u64, count: u32, bits: u32) -> u64 {
     // SAFETY: touches no memory of ours.
-    unsafe { call(nr::FUTEX, [word, FUTEX_WAKE, u64::from(count), 0, 0, 0]).unwrap_or(0) }
+    unsafe { call(nr::FUTEX, [word, FUTEX_WAKE_BITSET, u64::from(count), 0, 0, bits.into()]).unwrap_or(0) }
 }
 
 /// clock_gettime(2) in nanoseconds.

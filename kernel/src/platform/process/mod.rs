@@ -238,12 +238,12 @@ impl Platform for Process {
         host::futex_wait(word.as_ptr() as u64, Attention::Asleep as u32, deadline);
     }
 
-    fn wait_foreign(&self, address: u64, expected: u32, until: u64) -> bool {
-        host::futex_wait(address, expected, Some(until))
+    fn wait_foreign(&self, address: u64, expected: u32, bits: u32, until: u64) -> bool {
+        host::futex_wait_for(address, expected, Some(until), bits)
     }
 
-    fn wake_foreign(&self, address: u64, count: u32) -> u64 {
-        host::futex_wake(address, count)
+    fn wake_foreign(&self, address: u64, count: u32, bits: u32) -> u64 {
+        host::futex_wake_for(address, count, bits)
     }
 
     fn copy_peer(&self, write: bool, pid: u64, local: &[[u64; 2]], remote: &[[u64; 2]]) -> Option<SysResult> {
