@@ -149,6 +149,45 @@ static void section_inherited(void) {
     SHOW(system("ulimit -v; ulimit -d; ulimit -n; ulimit -t"));
 }
 
+static sigjmp_buf back;
+
+static void go_back(int signal, siginfo_t *info, void *context) {
+    (void)context;
+    printf("signal %d, code %d\n", signal, info->si_code);
+    siglongjmp(back, 1);
+}
+
+static void touch(volatile char *at) {
+    if (!sigsetjmp(back, 1))
+        *at = 1, puts("written");
+}
+
+/* A mapping that becomes longer when what lies before it is touched, but not up to another one. */
+static void section_grows(void) {
+    struct sigaction action = {.sa_sigaction = go_back, .sa_flags = SA_SIGINFO};
+    sigaction(SIGSEGV, &action, NULL);
+    char *all = map(2048 * PAGE, PROT_NONE), *top = all + 2000 * PAGE;
+    munmap(all, 2048 * PAGE);
+    const int flags = ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED;
+    SHOW(mmap(top, PAGE, PROT_READ | PROT_WRITE, flags, -1, 0) == top);
+    SHOW(mmap(all + 1000 * PAGE, PAGE, PROT_READ | PROT_WRITE, ANONYMOUS | MAP_FIXED, -1, 0) == all + 1000 * PAGE);
+    touch(top - 1);
+    touch(top - 10 * PAGE);
+    SHOW(read(0, top - 20 * PAGE, 1) >= 0);
+    SHOW(mprotect(top, PAGE, PROT_READ | PROT_WRITE | PROT_GROWSDOWN));
+    touch(top - 700 * PAGE);
+    touch(all + 1256 * PAGE);
+    touch(all + 1257 * PAGE);
+    touch(all + 1200 * PAGE);
+    touch(top + PAGE);
+    SHOW(munmap(all + 1000 * PAGE, PAGE));
+    struct rlimit limit = {1500 * PAGE, RLIM_INFINITY};
+    SHOW(setrlimit(RLIMIT_STACK, &limit));
+    touch(top - 1490 * PAGE);
+    touch(top - 1510 * PAGE);
+    SHOW_POINTER(mmap(NULL, PAGE, PROT_READ, MAP_SHARED | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0));
+}
+
 static void count_seconds(int signal) {
     static int count;
     (void)signal;
@@ -551,6 +590,7 @@ static void section_running(void) {
 int main(int argc, char **argv) {
     static const struct section sections[] = {
         {"limits", section_limits}, {"locked", section_locked}, {"futexes", section_futexes},
+        {"grows", section_grows},
         {"inherited", section_inherited}, {"cpu_time", section_cpu_time},
         {"prctl", section_prctl}, {"paths", section_paths}, {"edges", section_edges},
         {"widths", section_widths}, {"again", section_again}, {"running", section_running}, {NULL, NULL}};

@@ -3,7 +3,7 @@
 
 use tacet_tests::{Case, Language, build};
 
-tacet_tests::sections!("corners.c": limits, locked, futexes, prctl, paths, edges, widths, again);
+tacet_tests::sections!("corners.c": limits, locked, grows, futexes, prctl, paths, edges, widths, again);
 
 /// A program that tries to write to its own file: a copy, in case it can. (overlayfs empties files that lie in a
 /// lower layer even when it then says ETXTBSY.)

@@ -82,7 +82,7 @@ impl AddressSpace {
 
 fn area_of(vma: &Vma, resident: u64) -> Area {
     let (kind, number, offset) = match vma.kind {
-        Kind::Anon { .. } | Kind::Stub => (maps::ANONYMOUS, 0, 0),
+        Kind::Anon { .. } | Kind::Growing | Kind::Stub => (maps::ANONYMOUS, 0, 0),
         Kind::SharedAnon { id, .. } => (maps::SHARED_ANONYMOUS, id, 0),
         Kind::Heap => (maps::HEAP, 0, 0),
         Kind::Stack => (maps::STACK, 0, 0),

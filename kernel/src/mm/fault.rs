@@ -2,8 +2,9 @@
 
 use shm_ipc::layout::{LARGE_PAGE, PAGE};
 
-use super::regions::Vma;
-use super::space::AddressSpace;
+use super::limits::counts_as_data;
+use super::regions::{Kind, Vma};
+use super::space::{AddressSpace, STACK_GUARD};
 use crate::abi::linux;
 use crate::platform::Prot;
 
@@ -50,7 +51,7 @@ pub enum Fault {
 impl AddressSpace {
     /// Mends a fault of the program at `addr`, or says what it is.
     pub fn handle_fault(&mut self, addr: u64, access: Access) -> Fault {
-        let Some(vma) = self.regions.find(addr) else {
+        let Some(vma) = self.regions.find(addr).or_else(|| self.grow_down(addr)) else {
             return Fault::Segv { code: linux::SEGV_MAPERR as i32 };
         };
         if !access.is_allowed(vma.prot) {
@@ -60,6 +61,24 @@ impl AddressSpace {
             return Fault::Bus;
         }
         if self.ensure_frame(&vma, addr) { Fault::Filled } else { Fault::OutOfMemory }
+    }
+
+    /// Lets the region behind `addr` begin there, if it is one that grows and may (`expand_downwards` and
+    /// `acct_stack_growth` in mm/mmap.c).
+    fn grow_down(&mut self, addr: u64) -> Option<Vma> {
+        let (before, behind) = self.regions.around(addr);
+        let vma = behind.filter(|vma| vma.kind == Kind::Growing)?;
+        let start = addr / PAGE * PAGE;
+        let is_close = |vma: Vma| {
+            let grows = matches!(vma.kind, Kind::Growing | Kind::Stack);
+            !grows && !vma.prot.is_empty() && start - vma.end < STACK_GUARD
+        };
+        if start < self.range.start || before.is_some_and(is_close) || !self.may_grow_to(vma.end - start) {
+            return None;
+        }
+        self.check_limits(vma.start - start, counts_as_data(vma.prot, false)).ok()?;
+        self.map_anon(start, vma.start - start, vma.prot, Kind::Growing).ok()?;
+        self.regions.find(addr)
     }
 
     /// Sees to it that there is a frame behind `addr` of `vma` and that it is mapped.

@@ -31,7 +31,7 @@ impl AddressSpace {
         let mut at = addr;
         if bits & GROWS != 0 {
             let vma = self.regions.find(addr).ok_or(Errno::ENOMEM)?;
-            if vma.kind != Kind::Stack || bits & linux::PROT_GROWSUP != 0 {
+            if !matches!(vma.kind, Kind::Stack | Kind::Growing) || bits & linux::PROT_GROWSUP != 0 {
                 return Err(Errno::EINVAL);
             }
             at = vma.start;

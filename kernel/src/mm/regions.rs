@@ -20,6 +20,8 @@ pub enum Kind {
         /// Filled when touched.
         lazy: bool,
     },
+    /// The same, filled when touched, and longer when what lies just before it is (`MAP_GROWSDOWN`).
+    Growing,
     /// Shared anonymous memory: frames as well, as there is nobody to share them with.
     SharedAnon {
         /// Filled when touched.
@@ -79,7 +81,7 @@ impl Kind {
     /// Whether frames come when they are touched and not before.
     #[must_use]
     pub fn is_lazy(self) -> bool {
-        matches!(self, Kind::Anon { lazy: true } | Kind::SharedAnon { lazy: true, .. } | Kind::Stack)
+        matches!(self, Kind::Anon { lazy: true } | Kind::SharedAnon { lazy: true, .. } | Kind::Growing | Kind::Stack)
     }
 
     /// Whether it is a copy of a file: what has no frame there lies beyond the file's end and
@@ -167,6 +169,12 @@ impl Regions {
     #[must_use]
     pub fn find(&self, addr: u64) -> Option<Vma> {
         self.map.range(..=addr).next_back().map(|(_, vma)| *vma).filter(|vma| vma.end > addr)
+    }
+
+    /// The regions next to `addr`, where there is none: the last before it and the first behind it.
+    pub fn around(&self, addr: u64) -> (Option<Vma>, Option<Vma>) {
+        let before = self.map.range(..=addr).next_back().map(|(_, vma)| *vma);
+        (before, self.map.range(addr..).next().map(|(_, vma)| *vma))
     }
 
     /// The regions in `range`, cut at its ends.

@@ -201,7 +201,7 @@ fn hint(addr: u64, len: u64, to: u64) -> Option<u64> {
 
 /// `vma`, if it may stay where it is while what is in it moves.
 fn staying(vma: Vma) -> Result<Vma, Errno> {
-    let is_private = matches!(vma.kind, Kind::Anon { .. } | Kind::Heap | Kind::Stack);
+    let is_private = matches!(vma.kind, Kind::Anon { .. } | Kind::Growing | Kind::Heap | Kind::Stack);
     if is_private { Ok(vma) } else { Err(Errno::EINVAL) }
 }
 

@@ -26,7 +26,7 @@ use crate::platform::{Platform, Prot, Sharing};
 
 /// Addresses below the main stack that nothing is mapped at unless the program insists:
 /// Linux's `stack_guard_gap`.
-const STACK_GUARD: u64 = 256 * PAGE;
+pub(super) const STACK_GUARD: u64 = 256 * PAGE;
 
 /// Where mappings end below the program's last address: `MIN_GAP` of Linux's `arch/x86/mm/mmap.c`, or a part of few
 /// addresses.
@@ -157,7 +157,11 @@ impl AddressSpace {
         }
         let at = self.choose(request.addr, len, flags)?;
         self.check_limits_at(at..at + len, counts_as_data(prot, shared))?;
-        let kind = if shared { Kind::SharedAnon { lazy, id: self.fresh_id() } } else { Kind::Anon { lazy } };
+        let kind = match (shared, flags & linux::MAP_GROWSDOWN != 0) {
+            (true, _) => Kind::SharedAnon { lazy, id: self.fresh_id() },
+            (false, true) => Kind::Growing,
+            (false, false) => Kind::Anon { lazy },
+        };
         self.map_anon(at, len, prot, kind)?;
         if flags & (linux::MAP_POPULATE | linux::MAP_LOCKED) != 0 {
             self.fill_range(at..at + len);
@@ -384,7 +388,7 @@ impl AddressSpace {
     /// be read (`get_futex_key`).
     pub fn shared_word(&self, addr: u64) -> Result<bool, Errno> {
         let vma = self.regions.find(addr).ok_or(Errno::EFAULT)?;
-        let is_own = matches!(vma.kind, Kind::Anon { .. } | Kind::Heap | Kind::Stack);
+        let is_own = matches!(vma.kind, Kind::Anon { .. } | Kind::Growing | Kind::Heap | Kind::Stack);
         if is_own && !vma.prot.contains(Prot::WRITE) {
             return Err(Errno::EFAULT);
         }
@@ -475,7 +479,7 @@ fn no_huge_pages(addr: u64, flags: u32) -> Errno {
 /// Whether an anonymous mapping is to be shared.
 fn anonymous_shared(flags: u32) -> Result<bool, Errno> {
     match flags & linux::MAP_TYPE {
-        linux::MAP_SHARED => Ok(true),
+        linux::MAP_SHARED if flags & linux::MAP_GROWSDOWN == 0 => Ok(true),
         linux::MAP_PRIVATE => Ok(false),
         _ => Err(Errno::EINVAL),
     }

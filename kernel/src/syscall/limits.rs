@@ -37,6 +37,7 @@ pub fn begin(info: &BootInfo) {
     let mut space = mm::space();
     space.set_limit(linux::RLIMIT_AS, all);
     space.set_limit(linux::RLIMIT_DATA, data);
+    space.set_limit(linux::RLIMIT_STACK, info.stack_limit);
     drop(space);
     let [soft, hard] = info.time_limit;
     if soft != u64::MAX {
@@ -53,7 +54,7 @@ pub fn changed(nr: u32, args: [u64; 6]) {
     };
     let is_own = (pid == 0 || pid == boot::facts().info.pid as u32) && current().lent.to().is_none();
     let is_kept = match resource {
-        linux::RLIMIT_AS | linux::RLIMIT_DATA => true,
+        linux::RLIMIT_AS | linux::RLIMIT_DATA | linux::RLIMIT_STACK => true,
         linux::RLIMIT_CPU => boot::facts().info.bare != 0,
         _ => false,
     };
