@@ -129,10 +129,12 @@ fn address_space(system: &System) -> Fact {
     match system.limit("Max address space") {
         None => Fact::unknown(CHECK, "Linux does not say", "mount /proc"),
         Some((u64::MAX, _)) => Fact::ok(CHECK, "unlimited"),
-        Some((soft, _)) => Fact::note(
+        // The program is kept to it, the cell is not.
+        Some((soft, u64::MAX)) => Fact::ok(CHECK, format!("{} for programs", human(soft))),
+        Some((_, hard)) => Fact::note(
             CHECK,
-            format!("{}: a cell's memory and all that its program maps must fit, twice", human(soft)),
-            "ulimit -v unlimited",
+            format!("{}, hard: a cell's memory and all that its program maps must fit, twice", human(hard)),
+            "ulimit -S -v in place of ulimit -v, which sets the hard limit too",
         ),
     }
 }

@@ -66,8 +66,10 @@ fn limits() {
         "proc/self/limits",
         "Max file size  1048576  unlimited  bytes\nMax address space  2147483648  unlimited  bytes\n",
     );
-    seen(&address_space(&System::read(root.path())), Note, &["2 GiB", "ulimit -v unlimited"]);
+    seen(&address_space(&System::read(root.path())), Good, &["2 GiB for programs"]);
     seen(&file_size(&System::read(root.path())), Note, &["1 MiB", "ulimit -f unlimited"]);
+    root.file("proc/self/limits", "Max address space  2147483648  4294967296  bytes\n");
+    seen(&address_space(&System::read(root.path())), Note, &["4 GiB, hard", "ulimit -S -v"]);
     root.file("proc/self/limits", "Max file size  unlimited  unlimited\nMax address space  unlimited  unlimited\n");
     seen(&address_space(&System::read(root.path())), Good, &[]);
     seen(&file_size(&System::read(root.path())), Good, &[]);
