@@ -74,6 +74,17 @@ pub fn rank(env: impl Fn(&str) -> Option<String>) -> Result<Option<Rank>, Contra
     Ok(Some(Rank { launcher: launcher.to_owned(), global, local, local_size }))
 }
 
+/// Whether all ranks of the program are on this node, as far as the launcher tells. Not those that other ranks
+/// have spawned: these may be anywhere.
+pub fn is_on_one_node(env: impl Fn(&str) -> Option<String>) -> bool {
+    if env("PMI_SPAWNED").is_some_and(|spawned| spawned.trim() != "0") {
+        return false;
+    }
+    let sizes = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"];
+    let all = sizes.into_iter().find_map(|name| env(name)?.trim().parse::<u32>().ok());
+    rank(env).ok().flatten().is_some_and(|rank| Some(rank.local_size) == all)
+}
+
 /// Whether nobody has launched this as a rank of Open MPI.
 pub fn is_absent(is_set: impl Fn(&str) -> bool) -> bool {
     !["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMIX_NAMESPACE"].into_iter().any(is_set)
@@ -172,6 +183,18 @@ mod tests {
         let rank = of(&[("PMI_RANK", "5"), ("MPI_LOCALRANKID", "1"), ("MPI_LOCALNRANKS", "4")]);
         let expected = Rank { launcher: "MPICH".into(), global: Some(5), local: 1, local_size: 4 };
         assert_eq!(rank, Ok(Some(expected)));
+    }
+
+    #[test]
+    fn all_ranks_on_one_node() {
+        let is = |size, spawned| {
+            let set =
+                [("PMI_SIZE", size), ("PMI_SPAWNED", spawned), ("MPI_LOCALRANKID", "1"), ("MPI_LOCALNRANKS", "4")];
+            is_on_one_node(|name| set.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
+        };
+        assert!(is("4", "0"));
+        assert!(!is("8", "0") && !is("4", "1") && !is("", "0"));
+        assert!(!is_on_one_node(|_| None));
     }
 
     #[test]

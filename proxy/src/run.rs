@@ -313,6 +313,7 @@ impl Cell {
             Kernel::Bare(_, held) => Some(Arc::clone(held)),
         };
         let is_bare = bare.is_some();
+        let is_set = |name: &str| std::env::var_os(name).is_some();
         let server = serve::serve(serve::Cell {
             region: self.region(),
             layout: self.layout,
@@ -328,7 +329,8 @@ impl Cell {
             bare,
             threads: Some(view.join("task")),
             machine: Some(Machine::new(self.machine.clone(), view)),
-            unlaunched: launcher::is_absent(|name| std::env::var_os(name).is_some()).then(Unlaunched::default),
+            unlaunched: launcher::is_absent(is_set).then(Unlaunched::default),
+            has_whole_job: is_bare && launcher::is_on_one_node(|name| std::env::var(name).ok()),
         })?;
         if is_bare {
             signals::bring(server.signaller(), server.child_watch())?;

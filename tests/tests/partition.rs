@@ -163,6 +163,20 @@ mod any {
         assert_eq!(Some(others.trim_end()), fs::read_link("/proc/self/ns/ipc").expect("Linux tells").to_str());
     }
 
+    /// Without TCP between ranks of one node, which is said only where there are such ranks.
+    #[test]
+    fn transports_of_ucx() {
+        let read = |job: &[(&str, &str)]| {
+            let case = Case::new("/bin/cat").arg("/etc/ucx/ucx.conf");
+            job.iter().fold(case, |case, (name, value)| case.env(name, value)).cell()
+        };
+        let job = |size| [("PMI_SIZE", size), ("PMI_RANK", "0"), ("MPI_LOCALRANKID", "0"), ("MPI_LOCALNRANKS", "1")];
+        let says_so = |outcome: &Outcome| outcome.out().contains("UCX_TLS=^tcp\n");
+        assert!(says_so(&read(&job("1"))), "{}", read(&job("1")));
+        assert!(!says_so(&read(&job("2"))), "another rank is on another node");
+        assert!(!says_so(&read(&[])), "no launcher");
+    }
+
     #[test]
     fn a_crash() {
         let log = KernelLog::now();

@@ -8,8 +8,7 @@ use super::call::Call;
 use super::files::{self, LARGE_BYTES, Way};
 use super::host::{self, Errno, Outcome};
 use super::{
-    children, events, foreign, limits, listing, messages, namespace, paths, processes, procfs, programs, requests,
-    sockets,
+    children, events, foreign, limits, listing, messages, paths, processes, procfs, programs, requests, sockets, ucx,
 };
 
 /// Executes a call.
@@ -51,7 +50,7 @@ fn linux(call: &mut Call<'_, '_>, nr: i64) -> Outcome {
             files::transfer(call, Way::Write)
         }
         n::SYS_open | n::SYS_creat | n::SYS_openat | n::SYS_openat2 => paths::open(call),
-        n::SYS_stat | n::SYS_newfstatat | n::SYS_statx => namespace::status(call),
+        n::SYS_stat | n::SYS_newfstatat | n::SYS_statx => ucx::status(call),
         n::SYS_truncate => paths::truncate(call),
         n::SYS_readlink => paths::readlink(call, 0),
         n::SYS_readlinkat => paths::readlink(call, 1),

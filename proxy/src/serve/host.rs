@@ -444,6 +444,12 @@ pub struct FileType {
 }
 
 /// `sizeof(struct stat)`, and where its fields are.
+/// Opens a file with nothing in it.
+pub fn open_empty() -> Outcome {
+    let (here, flags, none) = (Arg::number(libc::AT_FDCWD as u64), Arg::number(libc::O_CLOEXEC as u64), Arg::null());
+    call(libc::SYS_openat as u32, &[here, Arg::text(c"/dev/null"), flags, none, none, none])
+}
+
 const STAT_BYTES: usize = size_of::<libc::stat>();
 const MODE_AT: usize = std::mem::offset_of!(libc::stat, st_mode);
 const RDEV_AT: usize = std::mem::offset_of!(libc::stat, st_rdev);

@@ -39,7 +39,6 @@ mod limits;
 mod listing;
 pub mod machine;
 mod messages;
-mod namespace;
 pub mod open_mpi;
 mod paths;
 mod peers;
@@ -51,6 +50,7 @@ mod requests;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod ucx;
 
 use std::ffi::CString;
 use std::io;
@@ -114,6 +114,8 @@ pub struct Cell {
     pub threads: Option<PathBuf>,
     /// What nobody has launched as a rank of Open MPI.
     pub unlaunched: Option<Unlaunched>,
+    /// Whether it is on bare cores and all ranks of its job are on this node.
+    pub has_whole_job: bool,
 }
 
 /// Why a cell can't be served any more.

@@ -10,7 +10,7 @@ use std::ffi::CStr;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::host::{self, Arg, Errno, Outcome};
+use super::host::{self, Errno, Outcome};
 use super::procfs;
 
 /// The part of the library that has the daemon.
@@ -41,7 +41,7 @@ impl Unlaunched {
         match opened {
             Ok(fd) => extend(fd, flags),
             // A node without parameters.
-            Err(Errno(libc::ENOENT)) => extend(open(c"/dev/null")?, flags),
+            Err(Errno(libc::ENOENT)) => extend(host::open_empty()?, flags),
             Err(errno) => Err(errno),
         }
     }
@@ -52,9 +52,4 @@ fn extend(fd: i64, flags: i32) -> Outcome {
     let others = fs::read(format!("/proc/self/fd/{fd}")).unwrap_or_default();
     procfs::put_in_place(fd, flags & libc::O_CLOEXEC, PARAMETERS, &[ISOLATED, &others].concat())?;
     Ok(fd)
-}
-
-fn open(path: &CStr) -> Outcome {
-    let (here, flags, none) = (Arg::number(libc::AT_FDCWD as u64), Arg::number(libc::O_CLOEXEC as u64), Arg::null());
-    host::call(libc::SYS_openat as u32, &[here, Arg::text(path), flags, none, none, none])
 }

@@ -12,8 +12,8 @@ use shm_ipc::calls::{self, Shape, private};
 use super::arguments::{Arguments, Slot};
 use super::call::Call;
 use super::host::{self, Arg, Errno, Outcome};
-use super::namespace;
 use super::procfs;
+use super::ucx;
 
 /// Arguments of a call that are strings but not paths.
 fn is_plain_text(nr: i64, index: usize) -> bool {
@@ -163,7 +163,7 @@ pub fn readlink(call: &mut Call<'_, '_>, at: usize) -> Outcome {
     let own = arguments.text(at).and_then(|path| own_proc(path, call.service.cell.child));
     let target = match own.as_deref() {
         Some(b"exe") => Some(exe.into_bytes()),
-        _ => namespace::target(call, at).map(String::into_bytes),
+        _ => ucx::target(call, at).map(String::into_bytes),
     };
     if let Some(target) = target {
         let room = call.word(at + 2).min(call.len(at + 1)) as usize;
@@ -200,6 +200,9 @@ pub fn open(call: &mut Call<'_, '_>) -> Outcome {
     let mut opened = call.make(nr, &args, may_block);
     if let (Some(unlaunched), Some(path)) = (&call.service.cell.unlaunched, arguments.text(at)) {
         opened = unlaunched.opened(path, flags, opened);
+    }
+    if let Some(path) = arguments.text(at) {
+        opened = ucx::opened(call, path, flags, opened);
     }
     let fd = call.descriptors().admit(opened?)?;
     if call.has_buffer(private::OWN_PROC) && flags & (libc::O_ACCMODE | libc::O_PATH) == libc::O_RDONLY {

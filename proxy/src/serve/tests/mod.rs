@@ -72,6 +72,7 @@ impl Kernel {
             machine: None,
             threads: None,
             unlaunched: None,
+            has_whole_job: false,
             spin: Duration::ZERO,
         };
         let server = serve(cell).expect("threads");
