@@ -1,6 +1,7 @@
 /* Signals that a program sends itself, masks, alternate stacks, interrupted calls. */
 #define _GNU_SOURCE
 #include "show.h"
+#include <cpuid.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -165,11 +166,20 @@ static void wreck(int signal, siginfo_t *info, void *context) {
     }
 }
 
+/* QEMU's emulated processor takes reserved bits of MXCSR as they come, so Linux on it does. */
+static int takes_reserved_bits(void) {
+    unsigned most, name[3];
+    __cpuid(0x40000000, most, name[0], name[1], name[2]);
+    return memcmp(name, "TCGTCGTCGTCG", sizeof name) == 0;
+}
+
 static void section_frame(void) {
     struct sigaction action = {.sa_sigaction = wreck, .sa_flags = SA_SIGINFO};
     sigaction(SIGUSR1, &action, NULL);
     frame_pages = mmap(NULL, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     for (wrecked = 0; wrecked < 10; wrecked++) {
+        if (wrecked == 4 && takes_reserved_bits())
+            continue;
         catch_faults();
         fault_signal = 0;
         if (sigsetjmp(fault_return, 1) == 0)
