@@ -403,7 +403,9 @@ static void run_off(void) {
         struct itimerspec spec = in(0, 5000);
         SHOW(timer_settime(timer, 0, &spec, NULL));
         SHOW(timer_gettime(timer, &spec));
-        SHOW(spec.it_interval.tv_sec);
+        /* On CPU time, Linux 6.1 keeps the interval and 6.18 does not. */
+        if (i == 0)
+            SHOW(spec.it_interval.tv_sec);
         SHOW(spec.it_value.tv_sec + spec.it_value.tv_nsec);
         SHOW(timer_delete(timer));
     }
