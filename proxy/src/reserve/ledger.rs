@@ -263,8 +263,9 @@ impl Ledger {
         let mut collected = Vec::new();
         loop {
             let locked = self.lock()?;
-            collected.extend(locked.collect()?);
+            // Asked before: a keeper that is killed after it was left its cell has left it to nobody.
             let being_cleared = locked.entries()?.into_iter().find(|entry| entry.is_being_cleared(&locked.here));
+            collected.extend(locked.collect()?);
             match being_cleared {
                 None => return Ok((locked, collected)),
                 Some(entry) if start.elapsed() > PATIENCE => {

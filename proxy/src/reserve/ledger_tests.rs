@@ -117,6 +117,39 @@ fn dead_cells_are_collected_and_living_ones_are_not() {
     assert_eq!(locked.entries().expect("listed"), [living]);
 }
 
+/// Whatever the moment is at which its keeper dies too, a dead cell is given back.
+#[test]
+fn a_keeper_that_dies_meanwhile_leaves_nothing() {
+    let root = Fixture::new();
+    let ledger = ledger(&root);
+    let dead = dead_entry(Vec::new());
+    // Others, that nobody here can judge: to read them takes some of the time in which the keeper dies.
+    let of_container = || {
+        let entry = Entry::of_this_process(holding("2")).expect("readable");
+        Entry { here: Here { pid_namespace: 1, ..entry.here.clone() }, ..entry }
+    };
+    for pid in (1..200).filter(|pid| *pid != dead.proxy.pid) {
+        let proxy = Process { pid, started: 1 };
+        ledger.lock().expect("lock").write(&Entry { proxy, ..of_container() }).expect("written");
+    }
+    let others = names(&root);
+    for round in 0..40 {
+        let mut keeper = Command::new("sleep").arg("600").spawn().expect("sleep is there");
+        let process = Process::read(keeper.id()).expect("proc is mounted");
+        ledger.lock().expect("lock").write(&Entry { keeper: Some(process), ..dead.clone() }).expect("written");
+        let collected = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_micros(round * 200));
+                keeper.kill().expect("ours");
+                keeper.wait().expect("ours");
+            });
+            ledger.lock_cleared().expect("lock").1.len()
+        });
+        assert_eq!(collected, 1, "round {round}");
+        assert_eq!(names(&root), others, "round {round}");
+    }
+}
+
 #[test]
 fn what_is_left_of_a_dead_cell_is_ended() {
     let root = Fixture::new();
