@@ -299,9 +299,21 @@ unsafe impl SharedLayout for CoreBlock {}
 impl CoreBlock {
     /// Kernel, on that core only: one more entry for `cause`.
     pub fn count(&self, cause: Cause) {
-        let counter = &self.counters[cause as usize];
+        let counter = self.counter(cause);
         // A plain load and store: the core itself is the only writer.
         counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Where entries for `cause` are counted: for that core only, as [`CoreBlock::count`].
+    #[must_use]
+    pub fn counter(&self, cause: Cause) -> &AtomicU64 {
+        &self.counters[cause as usize]
+    }
+
+    /// Where system calls are counted, by number: for that core only, as [`CoreBlock::count_call`].
+    #[must_use]
+    pub fn call_counters(&self) -> &[AtomicU64; CALL_NUMBERS] {
+        &self.calls
     }
 
     /// Kernel, on that core only: one more system call with this number.

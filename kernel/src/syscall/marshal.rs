@@ -279,15 +279,21 @@ pub fn iovecs(request: &mut Request, index: usize, at: u64, count: u64, directio
 /// Reads an array of iovecs: address and length each.
 ///
 /// # Errors
-/// `EINVAL` when they are too long together, `EFAULT`.
+/// `EINVAL` when one is, or they are together, too long for a number with a sign; `EFAULT`.
 pub fn read_iovecs(at: u64, count: u64) -> Result<Vec<[u64; 2]>, Errno> {
-    let mut total: u64 = 0;
     let mut vectors = Vec::with_capacity(count as usize);
     for i in 0..count {
         let vector: [u64; 2] = user::read(at.wrapping_add(16 * i))?;
-        check_end(vector[0], vector[1])?;
-        total = total.checked_add(vector[1]).filter(|total| *total <= i64::MAX as u64).ok_or(Errno::EINVAL)?;
+        // Negative to Linux, which looks at all lengths before it looks at where the pieces are.
+        if vector[1] > i64::MAX as u64 {
+            return Err(Errno::EINVAL);
+        }
         vectors.push(vector);
+    }
+    let mut total: u64 = 0;
+    for [at, len] in &vectors {
+        check_end(*at, *len)?;
+        total = total.checked_add(*len).filter(|total| *total <= i64::MAX as u64).ok_or(Errno::EINVAL)?;
     }
     Ok(vectors)
 }

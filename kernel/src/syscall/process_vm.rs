@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use shm_ipc::calls::Call;
 use shm_ipc::control::Cause;
 
+use super::identity;
 use super::marshal::{build, read_iovecs};
 use super::special::{PROCESS_VM_READV, PROCESS_VM_WRITEV};
 use crate::abi::{Errno, SysResult};
@@ -46,17 +47,30 @@ fn read_few(room: &mut [[u64; 2]; FEW], at: u64, count: u64) -> Option<&[[u64; 2
     Some(pairs)
 }
 
-/// The call, whatever it takes.
-pub fn forward(row: &'static Call, args: [u64; 6]) -> SysResult {
+/// The call, whatever it takes; in the order in which Linux looks at it (`process_vm_rw` in
+/// mm/process_vm_access.c).
+pub fn forward(row: &'static Call, mut args: [u64; 6]) -> SysResult {
     const MAX_IOVECS: u64 = 1024;
+    // Of the one number Linux looks at the lower half, of the other at all.
+    args[2] &= u64::from(u32::MAX);
     let [pid, local, local_count, remote, remote_count, flags] = args;
-    if local_count > MAX_IOVECS || remote_count > MAX_IOVECS || flags != 0 {
+    if flags != 0 || local_count > MAX_IOVECS {
         return Err(Errno::EINVAL);
     }
     let write = row.nr == PROCESS_VM_WRITEV;
     let pieces = read_iovecs(local, local_count)?;
+    if pieces.iter().all(|[_, len]| *len == 0) {
+        return Ok(0);
+    }
+    if remote_count > MAX_IOVECS {
+        return Err(Errno::EINVAL);
+    }
     let remote_pairs = read_pairs(remote, remote_count)?;
-    if let Some(_held) = hold(&pieces, if write { Access::Read } else { Access::Write })
+    let (from, to) = (Access::Read, Access::Write);
+    let held = hold(&pieces, if write { from } else { to });
+    // To Linux, memory of the program's own that is filled on demand is not there before.
+    let _held_too = (identity::getpid([0; 6]) == Ok(pid)).then(|| hold(&remote_pairs, if write { to } else { from }));
+    if let Some(_held) = held
         && let Some(result) = platform::get().copy_peer(write, pid, &pieces, &remote_pairs)
     {
         return result;
@@ -96,6 +110,11 @@ fn hold(pieces: &[[u64; 2]], access: Access) -> Option<Held> {
 }
 
 /// Addresses and lengths that mean something to another process only.
+///
+/// # Errors
+/// `EINVAL` for a length that is negative to Linux, `EFAULT`.
 fn read_pairs(at: u64, count: u64) -> Result<Vec<[u64; 2]>, Errno> {
-    (0..count).map(|i| user::read(at.wrapping_add(16 * i))).collect()
+    let pair = |i| user::read(at.wrapping_add(16 * i));
+    let checked = |pair: [u64; 2]| if pair[1] > i64::MAX as u64 { Err(Errno::EINVAL) } else { Ok(pair) };
+    (0..count).map(|i| pair(i).and_then(checked)).collect()
 }

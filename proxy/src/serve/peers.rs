@@ -270,8 +270,9 @@ impl<'r> Pieces<'r> {
                 let Some((iovec, rest)) = self.rest.split_at_checked(16) else { break };
                 let (at, len) = (host::u64_at(iovec, 0), host::u64_at(iovec, 8));
                 self.rest = rest;
-                // What lies beyond all addresses is not there either.
-                self.now = at..at.saturating_add(len);
+                // What ends beyond all addresses starts where nothing is: longer pieces are refused before.
+                let Some(end) = at.checked_add(len) else { return (batch, Some(Errno(libc::EFAULT))) };
+                self.now = at..end;
                 continue;
             }
             match resolve(self.now.start) {

@@ -105,7 +105,9 @@ fn prepare(core: &'static Core) -> Result<(), Errno> {
     unsafe { host::call(nr::SCHED_SETAFFINITY, [0, bytes, mask.as_ptr() as u64, 0, 0, 0])? };
     traps::create_timer(core.index, tid)?;
     traps::prepare_core(core)?;
-    sites::prepare(core, PROCESS.get().is_some_and(|process| process.fast_segments));
+    if let Some(process) = PROCESS.get() {
+        sites::prepare(core, process.fast_segments, process.info.user_end);
+    }
     READY.fetch_add(1, Ordering::SeqCst);
     Ok(())
 }

@@ -229,9 +229,17 @@ extern "C" fn on_signal(signal: i32, info: *const [u8; 128], context: *mut HostU
         return;
     }
     match fault {
-        Some(fault) => mend(process, fault, context),
+        Some(fault) => match sites::fixup(context.rip) {
+            // To the kernel the program computes: not even memory is filled.
+            Some(fixup) => context.rip = fixup,
+            None => mend(process, fault, context),
+        },
         None => {
             note(core, signal as u8, info);
+            let last_look = sites::window();
+            if last_look.contains(&context.rip) {
+                context.rip = last_look.start;
+            }
         }
     }
 }

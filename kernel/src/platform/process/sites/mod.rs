@@ -25,7 +25,7 @@
 //! program for that moment. Interrupts that find the entry in the kernel image leave a note, as everywhere in there.
 //!
 //! What the program can tell: rdgsbase gives another number than 0 (arch_prctl does not), the arithmetic flags are
-//! lost in a call, and its code does not read as in its file.
+//! lost in a call, r11 is not the flags after a copy between processes, and its code does not read as in its file.
 
 mod before;
 mod entry;
@@ -38,7 +38,7 @@ use shm_ipc::layout::PAGE;
 use spin::Mutex;
 
 use self::before::Before;
-pub use self::entry::{gs_for, gs_seen, prepare, stepped};
+pub use self::entry::{fixup, gs_for, gs_seen, prepare, stepped, window};
 use self::store::Store;
 use super::Process;
 use crate::arch::{self, TrapFrame};

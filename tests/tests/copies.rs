@@ -1,0 +1,40 @@
+//! Copies between processes, as MPI libraries make them for messages.
+
+use std::io::Write;
+
+use tacet_tests::scratch::Scratch;
+use tacet_tests::{Case, Language, Node, build, platform};
+
+tacet_tests::sections!("copies.c": alone, signals, threads, pieces);
+
+/// What one program gets of the other's memory, and what it does to it, is what it would be on Linux; whether
+/// the other is in a cell or not, where the platform promises that.
+#[test]
+fn memory_of_another_program() {
+    let program = build(Language::C, "peer.c");
+    let case = |how: &str| Case::new(&program).arg(how).options(["--cores", "1"]);
+    let (serve, reach) = (case("serve").open_input(), case("reach"));
+    let node = Node::take();
+    let reached = |serves_in_cell: bool, reaches_in_cell: bool| {
+        let scratch = Scratch::new();
+        let start = |case: &Case, in_cell: bool| match in_cell {
+            true => case.start_cell(&node, &scratch),
+            false => case.start_native(&node, &scratch),
+        };
+        let mut server = start(&serve, serves_in_cell);
+        server.wait_for("ready\n");
+        let reached = start(&reach, reaches_in_cell).finish();
+        writeln!(server.stdin()).expect("it waits");
+        let served = server.finish();
+        assert!(served.out().ends_with("end\n") && !served.out().contains("FAILS"), "{served}\n{reached}");
+        assert!(reached.out().ends_with("end\n") && !reached.out().contains("FAILS"), "{reached}");
+        reached
+    };
+    let native = reached(false, false);
+    let pairs: &[_] =
+        if platform::is_partition() { &[(true, true)] } else { &[(true, true), (true, false), (false, true)] };
+    for (serves_in_cell, reaches_in_cell) in pairs {
+        let cells = reached(*serves_in_cell, *reaches_in_cell);
+        assert_eq!((cells.out(), cells.err()), (native.out(), native.err()), "{native}\n{cells}");
+    }
+}
