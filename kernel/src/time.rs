@@ -3,7 +3,7 @@
 use crate::abi::{Errno, SysResult, linux};
 use crate::mm::user;
 use crate::platform;
-use crate::sched::{process, switch, thread};
+use crate::sched::{account, process, thread};
 
 /// Nanoseconds in a second.
 pub const SECOND: u64 = 1_000_000_000;
@@ -88,7 +88,7 @@ fn cpu_clock(id: u32) -> SysResult {
         return Ok(process::own_cpu_time());
     }
     let thread = thread::find(number.cast_unsigned()).ok_or(Errno::EINVAL)?;
-    Ok(switch::cpu_time(&thread))
+    Ok(account::cpu_time(&thread))
 }
 
 /// A deadline on `CLOCK_MONOTONIC` for a time on clock `id`, relative or absolute.

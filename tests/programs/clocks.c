@@ -228,8 +228,37 @@ static void section_sleepers(void) {
     CHECK(took < 1200000000);
 }
 
+/* Computes for a second; gives how many thousandths of it the clock `id` counted. */
+static long share(clockid_t id) {
+    long long start = now(CLOCK_MONOTONIC), before = now(id), took;
+    while ((took = now(CLOCK_MONOTONIC) - start) < 1000000000) {
+    }
+    return (long)((now(id) - before) * 1000 / took);
+}
+
+/* Another program computes on the same core: what it had of the time does not count. */
+static void section_shared(void) {
+    struct rusage before, after;
+    getrusage(RUSAGE_SELF, &before);
+    long of_thread = share(CLOCK_THREAD_CPUTIME_ID), of_process = share(CLOCK_PROCESS_CPUTIME_ID);
+    getrusage(RUSAGE_SELF, &after);
+    long used = (after.ru_utime.tv_sec - before.ru_utime.tv_sec + after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1000 +
+                (after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec) / 1000;
+    fprintf(stderr, "thread %ld, process %ld, both runs %ld\n", of_thread, of_process, used);
+    CHECK(of_thread > 0 && of_thread < 750);
+    CHECK(of_process > 0 && of_process < 750);
+    CHECK(used > 0 && used < 1500);
+}
+
+/* Nobody else is on the core: all of it counts. */
+static void section_own(void) {
+    long of_thread = share(CLOCK_THREAD_CPUTIME_ID), of_process = share(CLOCK_PROCESS_CPUTIME_ID);
+    fprintf(stderr, "thread %ld, process %ld\n", of_thread, of_process);
+    CHECK(of_thread > 900 && of_process > 900);
+}
+
 int main(int argc, char **argv) {
-    static const struct section sections[] = {{"read", section_read}, {"vdso", section_vdso}, {"rate", section_rate},
+    static const struct section sections[] = {{"shared", section_shared}, {"own", section_own}, {"read", section_read}, {"vdso", section_vdso}, {"rate", section_rate},
                                               {"sleep", section_sleep}, {"cpu_sleep", section_cpu_sleep},
                                               {"sleepers", section_sleepers}, {NULL, NULL}};
     return run_section(argc, argv, sections);

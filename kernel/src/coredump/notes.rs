@@ -10,8 +10,8 @@ use crate::boot;
 use crate::loader;
 use crate::mm::user;
 use crate::platform;
+use crate::sched::account;
 use crate::sched::signal::SigInfo;
-use crate::sched::switch;
 use crate::sched::thread::{self, Thread, current};
 use crate::time;
 
@@ -67,7 +67,7 @@ fn of_thread(to: &mut Vec<u8>, thread: &Thread, info: &SigInfo) {
     bytes.extend([signals.pending.set().0, signals.mask.0].as_bytes());
     bytes.extend([thread.tid, facts.ppid as u32, facts.pid as u32, facts.pid as u32].as_bytes());
     drop(signals);
-    let used = time::timeval(switch::cpu_time(thread));
+    let used = time::timeval(account::cpu_time(thread));
     bytes.extend([used, [0; 2], [0; 2], [0; 2]].as_bytes());
     bytes.extend(general(thread).as_bytes());
     bytes.extend([1u32, 0].as_bytes());

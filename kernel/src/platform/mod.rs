@@ -170,6 +170,9 @@ pub trait Platform: Sync {
     /// `EINVAL` for a clock that is not known.
     fn host_clock(&self, id: u32) -> Result<u64, Errno>;
 
+    /// CPU time that the host says a core of the cell has had; none where the core is the cell's alone.
+    fn core_clock(&self, core: u32) -> Option<u64>;
+
     /// The vDSO that the program gets.
     fn vdso(&self) -> Vdso;
 

@@ -2,11 +2,12 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use shm_ipc::control::{Cause, CoreBlock};
 use spin::{Mutex, Once};
 
+use super::account::Stretch;
 use super::queue::RunQueue;
 use super::thread::{Thread, current};
 use super::timer::Timers;
@@ -58,8 +59,8 @@ pub struct Core {
     /// Who ran before the switch in progress.
     previous: Mutex<Option<Arc<Thread>>>,
     idle: Once<Arc<Thread>>,
-    /// When the running thread was switched to (monotonic nanoseconds).
-    pub(super) since: AtomicU64,
+    /// Of the running thread.
+    pub(super) stretch: Stretch,
 }
 
 static CORES: Once<Vec<Core>> = Once::new();
@@ -86,7 +87,7 @@ impl Core {
             deferred: Mutex::new(Vec::new()),
             previous: Mutex::new(None),
             idle: Once::new(),
-            since: AtomicU64::new(0),
+            stretch: Stretch::default(),
         }
     }
 

@@ -53,6 +53,7 @@ fn wait_for_work(core: &Core) {
         }
         core.count(Cause::Sleep);
         host.sleep(core.index, timer::next(core));
+        core.stretch.begin(core.index);
         timer::forgotten(core);
         core.block.bell.polling();
     }

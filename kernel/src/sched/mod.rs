@@ -5,6 +5,7 @@
 //! timer. Waiting means: announce the [wait](wait), switch to another thread or to the core's
 //! idle loop, and be made runnable by whoever ends the wait.
 
+pub mod account;
 pub mod affinity;
 pub mod core;
 pub mod futex;

@@ -16,7 +16,7 @@ use spin::Mutex;
 
 use super::signal::{self, Sent, SigInfo};
 use super::thread::{self, Thread};
-use super::{cores, process, switch, this_core, timer};
+use super::{account, cores, process, this_core, timer};
 use crate::abi::{Errno, linux};
 use crate::platform;
 use crate::time;
@@ -82,7 +82,7 @@ impl Clock {
         match self {
             Clock::Time(_) => platform::get().monotonic(),
             Clock::Process => process::cpu_time(),
-            Clock::Thread(thread) => switch::cpu_time(thread),
+            Clock::Thread(thread) => account::cpu_time(thread),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The process as a whole: identity, alarm, end.
 
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use shm_ipc::control::Exit;
 use spin::Mutex;
@@ -9,7 +9,7 @@ use spin::Mutex;
 use super::core::this_core;
 use super::futex;
 use super::thread::{self, Thread, current, current_arc};
-use super::{signal, switch, timer, wait};
+use super::{account, signal, switch, timer, wait};
 use crate::mm::user;
 use crate::{boot, platform};
 
@@ -69,7 +69,7 @@ pub(super) fn rearm_alarm(now: u64) {
 pub fn exit_thread(status: u64) -> ! {
     let me = current_arc();
     leave_memory(&me);
-    ENDED_TIME.fetch_add(switch::cpu_time(&me), Ordering::Relaxed);
+    ENDED_TIME.fetch_add(account::cpu_time(&me), Ordering::Relaxed);
     if me.retire() {
         end(Exit::Code(status as u8));
     }
@@ -135,14 +135,17 @@ fn leave_memory(thread: &Arc<Thread>) {
 /// The current thread's share of what getrusage(2) tells.
 #[must_use]
 pub fn own_cpu_time() -> u64 {
-    switch::cpu_time(current())
+    account::cpu_time(current())
 }
 
-/// Nanoseconds that all threads together have had a core, those that ended included.
+/// Nanoseconds that all threads together have had a core, those that ended included. Never less than before,
+/// though threads go on while they are added up.
 pub fn cpu_time() -> u64 {
+    static TOLD: AtomicU64 = AtomicU64::new(0);
     let ended = ENDED_TIME.load(Ordering::Relaxed);
-    thread::all().iter().map(|thread| switch::cpu_time(thread)).sum::<u64>() + ended
+    let now = thread::all().iter().map(|thread| account::cpu_time(thread)).sum::<u64>() + ended;
+    now.max(TOLD.fetch_max(now, Ordering::Relaxed))
 }
 
 /// Time of threads that have ended.
-pub(super) static ENDED_TIME: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
+pub(super) static ENDED_TIME: AtomicU64 = AtomicU64::new(0);

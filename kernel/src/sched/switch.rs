@@ -109,7 +109,7 @@ fn switch_to(core: &'static Core, next: Arc<Thread>) {
         me.vector.complete();
         me.own.bases.set(platform::get().segment_bases());
     }
-    account(core, me);
+    core.stretch.end(core.index, me);
     next.core.store(core.index, Ordering::SeqCst);
     next.set_on_core(true);
     let load = next.stack_pointer().load(Ordering::SeqCst);
@@ -143,23 +143,6 @@ fn arrive() {
     }
 }
 
-/// Charges the time since the last switch to the thread that had the core.
-fn account(core: &Core, thread: &Thread) {
-    let now = platform::get().monotonic();
-    let since = core.since.swap(now, Ordering::Relaxed);
-    thread.cpu_time.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
-}
-
-/// Nanoseconds that `thread` has had a core, the running stretch included.
-pub fn cpu_time(thread: &Thread) -> u64 {
-    let mut time = thread.cpu_time.load(Ordering::Relaxed);
-    if thread.is_on_core() {
-        let core = &cores()[thread.core.load(Ordering::Relaxed) as usize];
-        time += platform::get().monotonic().saturating_sub(core.since.load(Ordering::Relaxed));
-    }
-    time
-}
-
 /// Where a new thread of the program begins.
 pub extern "C" fn start_user() -> ! {
     arrive();
@@ -178,7 +161,7 @@ pub fn start_core(core: &'static Core, first: Option<Arc<Thread>>) -> ! {
     let first = first.unwrap_or_else(|| Arc::clone(idle));
     first.core.store(core.index, Ordering::SeqCst);
     first.set_on_core(true);
-    core.since.store(platform::get().monotonic(), Ordering::Relaxed);
+    core.stretch.begin(core.index);
     let load = first.stack_pointer().load(Ordering::SeqCst);
     core.set_running(first);
     let mut discarded = 0;

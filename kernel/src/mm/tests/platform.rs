@@ -291,6 +291,10 @@ impl Platform for TestPlatform {
         Err(Errno::EINVAL)
     }
 
+    fn core_clock(&self, _core: u32) -> Option<u64> {
+        None
+    }
+
     fn vdso(&self) -> Vdso {
         Vdso::Host(0)
     }

@@ -270,6 +270,10 @@ impl Platform for Partition {
         foreign::clock(id)
     }
 
+    fn core_clock(&self, _core: u32) -> Option<u64> {
+        None
+    }
+
     fn vdso(&self) -> Vdso {
         Vdso::Own(vdso::image())
     }

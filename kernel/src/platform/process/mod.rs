@@ -220,6 +220,13 @@ impl Platform for Process {
         host::clock_gettime(id)
     }
 
+    fn core_clock(&self, core: u32) -> Option<u64> {
+        // That of a thread (MAKE_THREAD_CPUCLOCK and CPUCLOCK_SCHED in include/linux/posix-timers.h).
+        const THREAD_CPUTIME: u32 = 6;
+        let tid = sched::cores().get(core as usize)?.block.host_tid.load(Ordering::Relaxed);
+        host::clock_gettime(!tid << 3 | THREAD_CPUTIME).ok()
+    }
+
     fn vdso(&self) -> Vdso {
         Vdso::Host(self.info.vdso)
     }
