@@ -21,7 +21,7 @@ use crate::platform::process::{LOWEST, segments};
 use crate::sched::core::{Core, this_core};
 use crate::sched::thread::{THREAD_STACK, THREAD_VECTOR, THREAD_VECTOR_IS_PARTIAL, current};
 
-/// What the base of gs points to, one for each core.
+/// What the base of gs points to, one for each core: no more than one line of the cache.
 #[repr(C, align(64))]
 struct Slot {
     /// Where the core keeps its thread.
@@ -36,6 +36,8 @@ struct Slot {
     local_calls: AtomicPtr<AtomicU64>,
     /// What has come for the core.
     pending: AtomicPtr<AtomicU32>,
+    /// Where the program's memory ends.
+    user_end: AtomicU64,
 }
 
 impl Slot {
@@ -48,6 +50,7 @@ impl Slot {
             calls: AtomicPtr::new(ptr::null_mut()),
             local_calls: AtomicPtr::new(ptr::null_mut()),
             pending: AtomicPtr::new(ptr::null_mut()),
+            user_end: AtomicU64::new(0),
         }
     }
 }
@@ -58,10 +61,6 @@ const SLOTS_BYTES: usize = size_of::<[Slot; MAX_CORES as usize]>();
 /// Where they lie: an operand of the entry, which has no register to spare.
 #[unsafe(no_mangle)]
 static TACET_FAST_SLOTS: AtomicU64 = AtomicU64::new(0);
-
-/// The end of the program's memory, as [`TACET_FAST_SLOTS`].
-#[unsafe(no_mangle)]
-static TACET_FAST_USER_END: AtomicU64 = AtomicU64::new(0);
 
 /// Set when the base of gs can't be had by instruction: then no place is rewritten.
 static CANNOT: AtomicBool = AtomicBool::new(false);
@@ -143,7 +142,7 @@ tacet_fast_copy:                    # (rdi: process, rsi, rdx: pieces here, r10,
     jne tacet_fast_save
     test r9, r9
     jnz tacet_fast_save
-    mov r11, qword ptr [rip + TACET_FAST_USER_END]
+    mov r11, gs:[{user_end}]
     sub r11, 16
     cmp rsi, r11
     ja tacet_fast_save
@@ -155,7 +154,7 @@ tacet_fast_look:                    # From here to the call a fault goes on at t
     jb tacet_fast_save
     add r11, [rsi + 8]
     jc tacet_fast_save
-    cmp r11, qword ptr [rip + TACET_FAST_USER_END]
+    cmp r11, gs:[{user_end}]
     ja tacet_fast_save
     mov gs:[{back}], rcx
     mov gs:[{number}], rax
@@ -197,6 +196,7 @@ tacet_fast_again:
     calls = const offset_of!(Slot, calls),
     local_calls = const offset_of!(Slot, local_calls),
     pending = const offset_of!(Slot, pending),
+    user_end = const offset_of!(Slot, user_end),
     stack = const THREAD_STACK,
     stack_bytes = const KERNEL_STACK,
     owner = const offset_of!(StackHead, owner),
@@ -270,7 +270,7 @@ pub fn prepare(core: &'static Core, fast_segments: bool, user_end: u64) {
     slot.calls.store((&raw const *core.block.call_counters()).cast::<AtomicU64>().cast_mut(), Ordering::SeqCst);
     slot.local_calls.store((&raw const *core.block.counter(Cause::LocalCall)).cast_mut(), Ordering::SeqCst);
     slot.pending.store((&raw const core.pending).cast_mut(), Ordering::SeqCst);
-    TACET_FAST_USER_END.store(user_end, Ordering::SeqCst);
+    slot.user_end.store(user_end, Ordering::SeqCst);
     TACET_FAST_SLOTS.store(SLOTS.as_ptr() as u64, Ordering::SeqCst);
     let (fs, _) = segments::get(true);
     segments::set(true, fs, (&raw const *slot) as u64);
