@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -303,8 +304,12 @@ static void run_signalfd(void) {
     SHOW(fcntl(fd, F_GETFL) & O_NONBLOCK);
     struct signalfd_siginfo records[4];
     SHOW(read(fd, records, sizeof records));
-    struct pollfd poll_fd = {fd, POLLIN, 0};
+    /* It is never ready to be written to. */
+    struct pollfd poll_fd = {fd, POLLIN | POLLOUT | POLLPRI, 0};
+    struct itimerspec timer_value = {0};
     SHOW(poll(&poll_fd, 1, 0));
+    SHOW(timerfd_settime(fd, 0, &timer_value, NULL));
+    SHOW(timerfd_gettime(fd, &timer_value));
     raise(SIGUSR1);
     SHOW(poll(&poll_fd, 1, 0));
     SHOW(poll_fd.revents == POLLIN);
@@ -318,7 +323,7 @@ static void run_signalfd(void) {
     SHOW(write(fd, records, 128));
     /* By a copy, with epoll. */
     int copy = dup(fd), epoll = epoll_create1(0);
-    struct epoll_event event = {.events = EPOLLIN, .data = {.u32 = 77}};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data = {.u32 = 77}};
     SHOW(epoll_ctl(epoll, EPOLL_CTL_ADD, copy, &event));
     SHOW(close(fd));
     SHOW(epoll_wait(epoll, &event, 1, 0));

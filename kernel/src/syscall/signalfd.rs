@@ -1,8 +1,8 @@
 //! signalfd(2): a descriptor that is Linux's, for signals that are the kernel's own.
 //!
-//! What Linux has under the descriptor is an eventfd(2), so that poll, select and epoll, which are
-//! Linux's business, work with it: its counter is 1 while a signal of the set waits, and 0 otherwise.
-//! Reading is answered here. The kernel follows the descriptor through dup, close and their like.
+//! What Linux has under the descriptor is a timer (timerfd_create(2)), so that poll, select and epoll, which
+//! are Linux's business, work with it: it has expired while a signal of the set waits, and is off otherwise. As a
+//! signalfd it is never ready to be written to. Reading is answered here. The kernel follows the descriptor through dup, close and their like.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -23,12 +23,15 @@ use shm_ipc::calls::Call;
 const READ: u32 = 0;
 const WRITE: u32 = 1;
 const CLOSE: u32 = 3;
+const POLL: u32 = 7;
 const READV: u32 = 19;
 const WRITEV: u32 = 20;
 const DUP: u32 = 32;
 const DUP2: u32 = 33;
 const FCNTL: u32 = 72;
-const EVENTFD2: u32 = 290;
+const TIMERFD_CREATE: u32 = 283;
+const TIMERFD_SETTIME: u32 = 286;
+const TIMERFD_GETTIME: u32 = 287;
 const DUP3: u32 = 292;
 const CLOSE_RANGE: u32 = 436;
 
@@ -39,7 +42,7 @@ const RECORD: usize = 128;
 #[derive(Debug)]
 struct SignalFd {
     mask: Mutex<SigSet>,
-    /// What the counter shows.
+    /// Whether the timer has expired.
     shows: AtomicBool,
 }
 
@@ -58,6 +61,7 @@ pub fn signalfd(args: [u64; 6]) -> SysResult {
 pub fn signalfd4(args: [u64; 6]) -> SysResult {
     const NONBLOCK: u64 = 0o4000;
     const CLOEXEC: u64 = 0o2_000_000;
+    const CLOCK_MONOTONIC: u64 = 1;
     let [fd, mask, size, flags, ..] = args;
     let flags = u64::from(flags as u32);
     if size != 8 {
@@ -75,7 +79,7 @@ pub fn signalfd4(args: [u64; 6]) -> SysResult {
         refresh();
         return Ok(fd as u64);
     }
-    let fd = Request::new(EVENTFD2, [0, flags, 0, 0, 0, 0]).run().result?;
+    let fd = Request::new(TIMERFD_CREATE, [CLOCK_MONOTONIC, flags, 0, 0, 0, 0]).run().result?;
     let new = SignalFd { mask: Mutex::new(mask), shows: AtomicBool::new(false) };
     OPEN.lock().insert(fd as i32, Arc::new(new));
     ANY.store(true, Ordering::SeqCst);
@@ -103,19 +107,31 @@ pub fn refresh() {
     for (fd, which) in all {
         let waits = pending.0 & which.mask.lock().0 != 0;
         if which.shows.swap(waits, Ordering::SeqCst) != waits {
-            count(fd, waits);
+            show(fd, waits);
         }
     }
 }
 
-/// Sets the counter of an eventfd to 1, or from 1 to 0.
-fn count(fd: i32, up: bool) {
-    let mut request = Request::kernel(if up { WRITE } else { READ });
+/// Has the timer expire, or turns it off.
+fn show(fd: i32, up: bool) {
+    const ABSOLUTE: u64 = 1;
+    const POLLIN: u64 = 1;
+    const SECOND_MS: u64 = 1000;
+    // struct itimerspec: no interval; a nanosecond after Linux started, or never.
+    let value = [0, 0, 0, u64::from(up)];
+    let mut request = Request::kernel(TIMERFD_SETTIME);
     request.set(0, fd as u64);
-    request.kernel_buffer(1, 1u64.to_le_bytes().to_vec());
-    request.set(2, 8);
+    request.set(1, ABSOLUTE);
+    request.kernel_buffer(2, value.iter().flat_map(|word| word.to_le_bytes()).collect());
     // The descriptor may have been closed this very moment: then nobody looks.
-    let _ = request.run_in_place();
+    if request.run_in_place().result.is_ok() && up {
+        // A timer in the past expires by an interrupt, a moment later.
+        let mut request = Request::kernel(POLL);
+        request.kernel_buffer(0, (u64::from(fd as u32) | POLLIN << 32).to_le_bytes().to_vec());
+        request.set(1, 1);
+        request.set(2, SECOND_MS);
+        let _ = request.run_in_place();
+    }
 }
 
 /// Answers a call if it is about such a descriptor; `None`: Linux is to answer it.
@@ -128,7 +144,7 @@ pub fn intercept(row: &'static Call, args: [u64; 6]) -> Option<SysResult> {
     Some(match (row.nr, known) {
         (READ, Some(known)) => read(fd, &known, &[[args[1], args[2]]]),
         (READV, Some(known)) => marshal::read_iovecs(args[1], args[2]).and_then(|pieces| read(fd, &known, &pieces)),
-        (WRITE | WRITEV, Some(_)) => Err(Errno::EINVAL),
+        (WRITE | WRITEV | TIMERFD_SETTIME | TIMERFD_GETTIME, Some(_)) => Err(Errno::EINVAL),
         (CLOSE | CLOSE_RANGE | DUP | DUP2 | DUP3 | FCNTL, known) => follow(row, args, known),
         _ => return None,
     })

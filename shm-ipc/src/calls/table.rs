@@ -312,7 +312,7 @@ calls! {
     286 timerfd_settime Forwarded(Fd, Int, ITIMERSPEC_IN, ITIMERSPEC_OUT) "";
     287 timerfd_gettime Forwarded(Fd, ITIMERSPEC_OUT) "";
     288 accept4 Forwarded(Fd, Out(AtArg(2)), InOut(Fixed(4)), Int) "";
-    289 signalfd4 Local() "an eventfd to Linux, by which poll and epoll see it; a copy that another process gets shows nothing of the signals";
+    289 signalfd4 Local() "a timer to Linux, by which poll and epoll see it; a copy that another process gets shows nothing of the signals";
     290 eventfd2 Forwarded(Int, Int) "";
     291 epoll_create1 Forwarded(Int) "";
     292 dup3 Forwarded(Fd, Fd, Int) "";
