@@ -205,13 +205,18 @@ fn is_answered(call: &mut Call<'_, '_>, socket: &OwnedFd, number: u64) -> bool {
     false
 }
 
-/// poll(2), while others serve the cell.
-fn wait(call: &mut Call<'_, '_>, entries: &mut [u8], limit: Duration) -> Result<i64, Errno> {
+/// poll(2), while others serve the cell. A signal of the program's does not end it, as it does not end the copy on
+/// Linux: then this thread just looks again in a moment.
+fn wait(call: &mut Call<'_, '_>, entries: &mut [u8], limit: Duration) -> Result<(), Errno> {
     let count = entries.len() as u64 / 8;
     let milliseconds = limit.as_millis().max(1) as u64;
     let (list, none) = (Arg::output(entries), Arg::null());
-    call.blocking(
-        libc::SYS_poll,
-        &[list, Arg::number(count), Arg::number(milliseconds), none, Arg::null(), Arg::null()],
-    )
+    let args = [list, Arg::number(count), Arg::number(milliseconds), none, Arg::null(), Arg::null()];
+    match call.blocking(libc::SYS_poll, &args) {
+        Err(Errno(libc::EINTR)) => {
+            thread::sleep(FIRST_PAUSE);
+            Ok(())
+        }
+        outcome => outcome.map(|_| ()),
+    }
 }
