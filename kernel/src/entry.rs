@@ -150,6 +150,9 @@ fn settle() {
         }
         forward::poll(core);
         timer::expire(core);
+        if due != 0 {
+            mm::asked::serve();
+        }
         if due != 0 && !core.queue_is_empty() {
             // The slice is over, or something has come for a thread that waited: it has the
             // older right to the core.

@@ -163,6 +163,7 @@ pub fn poll(core: &Core) {
                 }
                 signal::receive(info);
             }
+            Ok(Some(Incoming::Fill(fill))) => mm::asked::note(core, fill),
             Err(corrupt) => panic!("completion ring of core {}: {corrupt}", core.index),
         }
     }

@@ -31,7 +31,7 @@ use crate::reserve::{self, Circumstances, LargePages, Plan, Reserved};
 use crate::serve::bare::Held;
 use crate::serve::machine::{Machine, Source};
 use crate::serve::open_mpi::Unlaunched;
-use crate::serve::{self, Fault, Server};
+use crate::serve::{self, Fault, Server, fill};
 use crate::{doctor, inherited, launcher, report, signals, sys};
 
 /// Runs the program; gives how it ended. `None` for a rehearsal, whose text goes to `say`.
@@ -85,6 +85,7 @@ struct Cell {
     exec_fd: RawFd,
     started: Instant,
     machine: Source,
+    fill: Arc<fill::Sockets>,
 }
 
 /// Where the kernel runs.
@@ -105,6 +106,7 @@ struct Prepared {
     args: Vec<CString>,
     env: Vec<CString>,
     limits: Vec<Inherited>,
+    fill: Arc<fill::Sockets>,
 }
 
 impl Prepared {
@@ -119,7 +121,8 @@ impl Prepared {
         let exe = c_string(program.path.into_os_string());
         let path = c_string(program.name.into_os_string());
         let args = program.arguments.into_iter().map(c_string).collect();
-        Ok(Prepared { band, stderr, file, exe, path, args, env, limits })
+        let fill = Arc::new(fill::Sockets::open(&band).map_err(failed("open the sockets at which proxies meet"))?);
+        Ok(Prepared { band, stderr, file, exe, path, args, env, limits, fill })
     }
 
     fn start<'p>(&'p self, plan: &Plan, layout: Layout, cores: &'p [u32]) -> info::Plan<'p> {
@@ -216,10 +219,10 @@ impl Cell {
     }
 
     fn of(prepared: Prepared, kernel: Kernel, layout: Layout, plan: &Plan, started: Instant, machine: Source) -> Self {
-        let Prepared { band, stderr, file, exe, limits, .. } = prepared;
+        let Prepared { band, stderr, file, exe, limits, fill, .. } = prepared;
         // The kernel reads the program from it; it stays open for as long as this process.
         let exec_fd = file.into_raw_fd();
-        Cell { kernel, layout, band, stderr, limits, plan: plan.clone(), exe, exec_fd, started, machine }
+        Cell { kernel, layout, band, stderr, limits, plan: plan.clone(), exe, exec_fd, started, machine, fill }
     }
 
     fn region(&self) -> Region {
@@ -314,6 +317,8 @@ impl Cell {
         };
         let is_bare = bare.is_some();
         let is_set = |name: &str| std::env::var_os(name).is_some();
+        let told = |error: &io::Error| tracing::info!("no other program can have memory of this one filled: {error}");
+        let fill = self.fill.meet(self.pid()).inspect_err(told).ok().map(|()| Arc::clone(&self.fill));
         let server = serve::serve(serve::Cell {
             region: self.region(),
             layout: self.layout,
@@ -330,6 +335,7 @@ impl Cell {
             threads: Some(view.join("task")),
             machine: Some(Machine::new(self.machine.clone(), view)),
             unlaunched: launcher::is_absent(is_set).then(Unlaunched::default),
+            fill,
             has_whole_job: is_bare && launcher::is_on_one_node(|name| std::env::var(name).ok()),
         })?;
         if is_bare {

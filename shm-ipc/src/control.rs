@@ -11,7 +11,7 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"TacetCel");
 
 /// Revision of everything in this crate that lies in shared memory. Kernel image and proxy are
 /// built together; this guards against a mismatch all the same.
-pub const REVISION: u32 = 4;
+pub const REVISION: u32 = 5;
 
 /// Bytes kept of a panic message.
 pub const PANIC_BYTES: usize = 1024;
@@ -92,6 +92,8 @@ pub struct ControlPage {
     layout: [AtomicU64; Layout::WORDS],
     /// Rung by the kernel when it has put something into any submission ring.
     pub proxy_bell: Doorbell,
+    /// How often the kernel has filled memory that was asked for.
+    fills: AtomicU64,
     /// What the kernel says when it gives up: text, in words.
     panic_text: [AtomicU64; PANIC_BYTES / 8],
 }
@@ -118,8 +120,20 @@ impl ControlPage {
             panic_len: AtomicU32::new(0),
             layout: core::array::from_fn(|_| AtomicU64::new(0)),
             proxy_bell: Doorbell::new(),
+            fills: AtomicU64::new(0),
             panic_text: core::array::from_fn(|_| AtomicU64::new(0)),
         }
+    }
+
+    /// Kernel: one more [`Fill`](crate::ring::Fill) is done, as far as it goes.
+    pub fn count_fill(&self) {
+        self.fills.fetch_add(1, Ordering::Release);
+    }
+
+    /// Proxy: how many were done.
+    #[must_use]
+    pub fn fills(&self) -> u64 {
+        self.fills.load(Ordering::Acquire)
     }
 
     /// Proxy: writes the identification and the layout into a zeroed page.
@@ -339,7 +353,7 @@ impl CoreBlock {
 #[cfg(not(loom))]
 const _: () = {
     use core::mem::offset_of;
-    assert!(size_of::<ControlPage>() == 1216 && align_of::<ControlPage>() == 64);
+    assert!(size_of::<ControlPage>() == 1280 && align_of::<ControlPage>() == 64);
     assert!(size_of::<ControlPage>() as u64 <= crate::layout::PAGE);
     assert!(offset_of!(ControlPage, magic) == 0);
     assert!(offset_of!(ControlPage, revision) == 8);
@@ -348,7 +362,8 @@ const _: () = {
     assert!(offset_of!(ControlPage, panic_len) == 20);
     assert!(offset_of!(ControlPage, layout) == 24);
     assert!(offset_of!(ControlPage, proxy_bell) == 128);
-    assert!(offset_of!(ControlPage, panic_text) == 192);
+    assert!(offset_of!(ControlPage, fills) == 192);
+    assert!(offset_of!(ControlPage, panic_text) == 200);
     assert!(size_of::<CoreBlock>() == 192 + 8 * CALL_NUMBERS && align_of::<CoreBlock>() == 64);
     assert!(offset_of!(CoreBlock, bell) == 0);
     assert!(offset_of!(CoreBlock, cpu) == 64);

@@ -320,6 +320,20 @@ pub enum Incoming {
     /// A signal from outside, where the platform has no other way to bring one: the first bytes
     /// of its `siginfo_t`, in words.
     Signal([u64; SIGINFO_BYTES / 8]),
+    /// Another program is about to reach memory of this one, which is to be filled where that is done when it
+    /// is touched ([`ControlPage::fills`](crate::control::ControlPage::fills)).
+    Fill(Fill),
+}
+
+/// Memory that another program is about to reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fill {
+    /// The program's address of it.
+    pub at: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Whether it is to be written to.
+    pub write: bool,
 }
 
 impl Message for Incoming {
@@ -328,11 +342,13 @@ impl Message for Incoming {
             Incoming::Answer(completion) => completion.to_words(),
             // No submission has the token 0.
             Incoming::Signal([a, b, c, d, e, f]) => [0, a, b, c, d, e, f, 0],
+            Incoming::Fill(Fill { at, len, write }) => [0, at, len, write.into(), 0, 0, 0, 1],
         }
     }
 
     fn from_words(words: Words) -> Self {
         match words {
+            [0, at, len, write, .., 1] => Incoming::Fill(Fill { at, len, write: write != 0 }),
             [0, a, b, c, d, e, f, _] => Incoming::Signal([a, b, c, d, e, f]),
             _ => Incoming::Answer(Completion::from_words(words)),
         }
@@ -357,6 +373,20 @@ mod tests {
     use super::*;
 
     const N: usize = 4;
+
+    #[test]
+    fn what_comes_to_a_core_is_told_apart() {
+        let messages = [
+            Incoming::Answer(Completion { token: 1, result: -14, extra: u64::MAX }),
+            Incoming::Signal([1, 2, 3, 4, 5, u64::MAX]),
+            Incoming::Signal([0; 6]),
+            Incoming::Fill(Fill { at: 0x7f00_0000_1000, len: 1 << 40, write: true }),
+            Incoming::Fill(Fill { at: 0, len: 0, write: false }),
+        ];
+        for message in messages {
+            assert_eq!(Incoming::from_words(message.to_words()), message);
+        }
+    }
 
     fn message(i: u64) -> Completion {
         Completion { token: i, result: -(i as i64), extra: !i }

@@ -1,5 +1,6 @@
 /* Memory of another process (process_vm_readv(2), process_vm_writev(2)): "serve" lays some out, says in
- * the file "places" where it is, and waits; "reach" reads and writes it. */
+ * the file "places" where it is, and waits; "reach" reads and writes it. "serve_untouched" and "untouched"
+ * do the same with what nobody has touched before. */
 #define _GNU_SOURCE
 #include "show.h"
 #include <fcntl.h>
@@ -9,12 +10,17 @@
 
 #define PAGE 4096ul
 #define LARGE (8ul << 20)
+#define VAST (1ul << 40)
 
 struct places {
     pid_t pid;
     /* LARGE bytes with the pattern, then a hole. */
     char *large;
     char *read_only, *none, *shared, *file, *local;
+    /* Reserved only: LARGE bytes each. */
+    char *sparse, *opened, *deep;
+    /* VAST bytes: more than there is. */
+    char *vast;
     const void *code;
 } places;
 
@@ -22,7 +28,10 @@ static char *map(size_t length, int protection) {
     return mmap(NULL, length, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 }
 
-static void serve(void) {
+static void serve(void);
+
+/* Until a line comes; then looks at what the other one has written. */
+static void serve_to(int untouched) {
     char local[100];
     places.pid = getpid();
     places.large = map(LARGE + PAGE, PROT_READ | PROT_WRITE);
@@ -44,17 +53,40 @@ static void serve(void) {
     places.local = local;
     memset(local, 'l', sizeof local);
     places.code = (const void *)serve;
+    places.sparse = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    places.vast = mmap(NULL, VAST, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    places.opened = map(LARGE, PROT_NONE);
+    mprotect(places.opened, LARGE, PROT_READ | PROT_WRITE);
+    volatile char deep[LARGE / 2];
+    places.deep = (char *)deep;
     int out = open("places", O_WRONLY | O_CREAT, 0644);
     write(out, &places, sizeof places);
     close(out);
     puts("ready");
     getchar();
+    if (untouched) {
+        CHECK(is_filled(places.sparse + PAGE, LARGE - PAGE));
+        CHECK(!memcmp(places.opened + 2 * PAGE - 2, "both", 4));
+        CHECK(is_filled(places.deep + PAGE, LARGE / 4));
+        /* The rest is still to be had. */
+        fill(places.vast + VAST / 2, LARGE);
+        CHECK(is_filled(places.vast + VAST / 2, LARGE));
+        return;
+    }
     CHECK(!memcmp(places.large + LARGE - 10, "0123456789", 10));
     CHECK(!memcmp(places.large + 3 * PAGE - 4, "wordwordbyte", 12));
     CHECK(is_filled(places.large, 3 * PAGE - 4));
     CHECK(is_filled(places.read_only, PAGE));
     CHECK(!memcmp(places.shared + PAGE - 2, "both", 4));
     CHECK(!memcmp(local, "on the stack", 12) && local[12] == 'l');
+}
+
+static void serve(void) {
+    serve_to(0);
+}
+
+static void serve_untouched(void) {
+    serve_to(1);
 }
 
 static ssize_t get(void *to, const void *from, size_t length) {
@@ -140,7 +172,30 @@ static void reach(void) {
     CHECK(!strcmp(bytes, "new"));
 }
 
+/* A copy is a touch. */
+static void untouched(void) {
+    int in = open("places", O_RDONLY);
+    CHECK(read(in, &places, sizeof places) == sizeof places);
+    char *bytes = map(LARGE, PROT_READ | PROT_WRITE);
+    memset(bytes, 1, LARGE);
+    SHOW(get(bytes, places.sparse + LARGE / 2, 2 * PAGE));
+    CHECK(!bytes[0] && !memcmp(bytes, bytes + 1, 2 * PAGE - 1) && bytes[2 * PAGE] == 1);
+    fill(bytes, LARGE);
+    SHOW(put(places.sparse + PAGE, bytes, LARGE - PAGE));
+    SHOW(put(places.opened + 2 * PAGE - 2, "both", 4));
+    SHOW(put(places.deep + PAGE, bytes, LARGE / 4));
+    /* No more is touched than is copied. */
+    struct iovec little = {bytes, 100}, vast = {places.vast, VAST};
+    SHOW(process_vm_readv(places.pid, &little, 1, &vast, 1, 0));
+    SHOW(process_vm_writev(places.pid, &little, 1, &vast, 1, 0));
+    /* Several pieces, of which the last two are not there at all. */
+    struct iovec here = {bytes, LARGE};
+    struct iovec there[] = {{places.opened + 20 * PAGE, 10}, {places.opened + LARGE - 10, 10}, {places.none, 10}, {(void *)8, 10}};
+    SHOW(process_vm_readv(places.pid, &here, 1, there, 4, 0));
+    SHOW(process_vm_writev(places.pid, &here, 1, there + 2, 2, 0));
+}
+
 int main(int argc, char **argv) {
-    static const struct section sections[] = {{"serve", serve}, {"reach", reach}, {NULL, NULL}};
+    static const struct section sections[] = {{"serve", serve}, {"reach", reach}, {"serve_untouched", serve_untouched}, {"untouched", untouched}, {NULL, NULL}};
     return run_section(argc, argv, sections);
 }

@@ -15,6 +15,7 @@
 
 mod advise;
 mod areas;
+pub mod asked;
 mod code;
 mod copies;
 mod cut;

@@ -7,7 +7,7 @@ use shm_ipc::doorbell::Attention;
 
 use super::core::{Core, pending, this_core};
 use super::{signal, switch, timer};
-use crate::{forward, platform};
+use crate::{forward, mm, platform};
 
 /// The idle loop: polls, for as long as it pays, then sleeps until something comes.
 pub extern "C" fn run() -> ! {
@@ -27,6 +27,7 @@ fn look(core: &Core) -> bool {
         timer::fired(core);
     }
     forward::poll(core);
+    mm::asked::serve();
     timer::expire(core);
     signal::drain_inbox(core);
     switch::has_work(core)

@@ -137,6 +137,7 @@ fn stand_in(original: &Service, socket: i32, nofile: (u64, u64), programs: Progr
         threads: None,
         unlaunched: None,
         has_whole_job: original.cell.has_whole_job,
+        fill: None,
     };
     let Some(service) = Service::apart(cell, programs, limits) else { host::exit(125) };
     let service = Arc::new(service);

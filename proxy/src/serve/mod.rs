@@ -33,6 +33,7 @@ mod descriptors;
 mod dispatch;
 mod events;
 mod files;
+pub mod fill;
 mod foreign;
 mod host;
 mod limits;
@@ -116,6 +117,8 @@ pub struct Cell {
     pub unlaunched: Option<Unlaunched>,
     /// Whether it is on bare cores and all ranks of its job are on this node.
     pub has_whole_job: bool,
+    /// Where other proxies ask for memory of the program's to be filled, and are asked.
+    pub fill: Option<Arc<fill::Sockets>>,
 }
 
 /// Why a cell can't be served any more.
@@ -302,5 +305,8 @@ pub fn serve(cell: Cell) -> io::Result<Server> {
     pool::hire(&service)?;
     pool::hire(&service)?;
     service.pool.put(baton);
+    if let Some(sockets) = service.cell.fill.clone() {
+        fill::serve(&service, sockets)?;
+    }
     Ok(Server { service, faults, ended })
 }

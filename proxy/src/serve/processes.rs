@@ -11,7 +11,7 @@ use super::arguments::vectors;
 use super::call::Call;
 use super::files::LARGE_BYTES;
 use super::host::{self, Arg, Errno, Outcome};
-use super::peers;
+use super::{fill, peers};
 
 /// Longest line that the kernel may have printed.
 const MOST_NOTICE: u64 = 4096;
@@ -95,7 +95,24 @@ pub fn process_vm(call: &mut Call<'_, '_>) -> Outcome {
         return Err(Errno(libc::EFAULT));
     }
     let remote = call.copy_in(3, call.len(3))?;
-    if is_bare && let Some(outcome) = peers::copy(call, &remote) {
+    let outcome = copy(call, &remote);
+    let there = remote.chunks_exact(IOVEC as usize).map(|piece| host::u64_at(piece, 8)).fold(0, u64::saturating_add);
+    let wanted = there.min(vectors(call, 1)?.total());
+    let is_whole = match outcome {
+        Ok(copied) => copied as u64 >= wanted,
+        Err(errno) => errno != Errno(libc::EFAULT),
+    };
+    let (pid, write) = (call.int(0), i64::from(call.nr) == libc::SYS_process_vm_writev);
+    if !is_whole && fill::ask(call, pid, write, &remote, wanted) {
+        return copy(call, &remote);
+    }
+    outcome
+}
+
+fn copy(call: &mut Call<'_, '_>, remote: &[u8]) -> Outcome {
+    if call.service.cell.bare.is_some()
+        && let Some(outcome) = peers::copy(call, remote)
+    {
         return outcome;
     }
     let local = vectors(call, 1)?;
@@ -104,8 +121,8 @@ pub fn process_vm(call: &mut Call<'_, '_>) -> Outcome {
         Arg::number(call.word(0)),
         Arg::vectors(&local),
         Arg::number(local.count()),
-        Arg::input(&remote),
-        Arg::number(remote_count),
+        Arg::input(remote),
+        Arg::number(call.word(4)),
         Arg::number(call.word(5)),
     ];
     call.make(i64::from(call.nr), &args, may_take_long)

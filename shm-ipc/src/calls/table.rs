@@ -333,7 +333,7 @@ calls! {
     307 sendmmsg Forwarded(Fd, Special, Int, Int) "";
     308 setns Unsupported() "";
     309 getcpu Local() "";
-    310 process_vm_readv Forwarded(Int, IovOut(2), Int, Special, Int, Int) "EFAULT for what another cell has reserved and not touched yet: stacks, MAP_NORESERVE, what was PROT_NONE";
+    310 process_vm_readv Forwarded(Int, IovOut(2), Int, Special, Int, Int) "what another cell has reserved and not touched yet is filled first; a process in no cell gets EFAULT there";
     311 process_vm_writev Forwarded(Int, IovIn(2), Int, Special, Int, Int) "as process_vm_readv";
     312 kcmp Forwarded(Int, Int, Int, Int, Int) "";
     313 finit_module Unsupported() "";

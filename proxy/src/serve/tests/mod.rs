@@ -73,6 +73,7 @@ impl Kernel {
             threads: None,
             unlaunched: None,
             has_whole_job: false,
+            fill: None,
             spin: Duration::ZERO,
         };
         let server = serve(cell).expect("threads");
