@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -353,6 +354,37 @@ static void run_signalfd(void) {
     SHOW(signalfd(-1, &set, 0) >= 0);
 }
 
+#define QUEUED 2000
+
+static void *queue_signals(void *argument) {
+    for (int i = 0; i < QUEUED; i++)
+        while (sigqueue(getpid(), SIGRTMIN, (union sigval){.sival_int = i}))
+            sched_yield();
+    return argument;
+}
+
+/* One thread sends while the other waits and reads: what poll says is so, and nothing is lost. */
+static void run_signalfd_threads(void) {
+    sigset_t set = block(SIGRTMIN);
+    int fd = signalfd(-1, &set, SFD_NONBLOCK);
+    struct pollfd poll_fd = {fd, POLLIN, 0};
+    struct signalfd_siginfo record;
+    pthread_t sender;
+    pthread_create(&sender, NULL, queue_signals, NULL);
+    int expected = 0, wrong = 0, early = 0;
+    while (expected < QUEUED) {
+        wrong += poll(&poll_fd, 1, -1) != 1;
+        if (read(fd, &record, sizeof record) == sizeof record)
+            wrong += record.ssi_int != expected++;
+        else
+            early++;
+    }
+    pthread_join(sender, NULL);
+    SHOW(wrong);
+    SHOW(early);
+    SHOW(poll(&poll_fd, 1, 0));
+}
+
 static void *send_later(void *argument) {
     (void)argument;
     usleep(50000);
@@ -431,6 +463,7 @@ int main(int argc, char **argv) {
         {"errors", run_errors},
         {"signalfd", run_signalfd},
         {"signalfd_waits", run_signalfd_waits},
+        {"signalfd_threads", run_signalfd_threads},
         {0},
     };
     return run_section(argc, argv, sections);

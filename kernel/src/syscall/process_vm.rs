@@ -27,7 +27,6 @@ pub fn attempt(row: &'static Call, args: [u64; 6]) -> Option<SysResult> {
     let (mut here, mut there) = ([[0; 2]; FEW], [[0; 2]; FEW]);
     let here = read_few(&mut here, local, local_count)?;
     let there = read_few(&mut there, remote, remote_count)?;
-    let total = |pairs: &[[u64; 2]]| pairs.iter().fold(0, |sum: u64, [_, len]| sum.saturating_add(*len));
     let wanted = total(here).min(total(there));
     match platform::get().copy_peer(row.nr == PROCESS_VM_WRITEV, pid, here, there)? {
         Ok(copied) if copied == wanted => {
@@ -37,6 +36,11 @@ pub fn attempt(row: &'static Call, args: [u64; 6]) -> Option<SysResult> {
         Err(errno) if errno != Errno::EFAULT => Some(Err(errno)),
         _ => None,
     }
+}
+
+/// Bytes of all pieces.
+fn total(pairs: &[[u64; 2]]) -> u64 {
+    pairs.iter().fold(0, |sum, [_, len]| sum.saturating_add(*len))
 }
 
 fn read_few(room: &mut [[u64; 2]; FEW], at: u64, count: u64) -> Option<&[[u64; 2]]> {
@@ -59,7 +63,7 @@ pub fn forward(row: &'static Call, mut args: [u64; 6]) -> SysResult {
     }
     let write = row.nr == PROCESS_VM_WRITEV;
     let pieces = read_iovecs(local, local_count)?;
-    if pieces.iter().all(|[_, len]| *len == 0) {
+    if total(&pieces) == 0 {
         return Ok(0);
     }
     if remote_count > MAX_IOVECS {
@@ -73,7 +77,6 @@ pub fn forward(row: &'static Call, mut args: [u64; 6]) -> SysResult {
     if let Some(_held) = held
         && let Some(result) = platform::get().copy_peer(write, pid, &pieces, &remote_pairs)
     {
-        let total = |pairs: &[[u64; 2]]| pairs.iter().fold(0, |sum: u64, [_, len]| sum.saturating_add(*len));
         let is_short = result.is_ok_and(|copied| copied < total(&pieces).min(total(&remote_pairs)));
         if result != Err(Errno::EFAULT) && !is_short {
             return result;

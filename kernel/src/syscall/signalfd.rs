@@ -2,12 +2,13 @@
 //!
 //! What Linux has under the descriptor is a timer (timerfd_create(2)), so that poll, select and epoll, which
 //! are Linux's business, work with it: it has expired while a signal of the set waits, and is off otherwise. As a
-//! signalfd it is never ready to be written to. Reading is answered here. The kernel follows the descriptor through dup, close and their like.
+//! signalfd it is never ready to be written to. Reading is answered here. The kernel follows the descriptor
+//! through dup, close and their like.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use spin::Mutex;
 
@@ -16,8 +17,9 @@ use super::signals::take_awaited;
 use crate::abi::{Errno, SysResult};
 use crate::forward::Request;
 use crate::mm::user;
-use crate::sched::current;
+use crate::platform;
 use crate::sched::signal::{self, SigInfo, SigSet, number};
+use crate::sched::{current, this_core};
 use shm_ipc::calls::Call;
 
 const READ: u32 = 0;
@@ -97,11 +99,32 @@ fn fcntl(fd: i32, command: u64) -> SysResult {
     request.run().result
 }
 
+/// Whether signals have come or gone since Linux was last shown them, and the core that shows them now (its index
+/// and 1; 0: none): of two that did so at once, the one that knows less could be the last.
+static STALE: AtomicBool = AtomicBool::new(false);
+static SHOWING: AtomicU32 = AtomicU32::new(0);
+
 /// Signals have come or gone: has Linux see it.
 pub fn refresh() {
     if !ANY.load(Ordering::SeqCst) {
         return;
     }
+    STALE.store(true, Ordering::SeqCst);
+    let own = this_core().index + 1;
+    while let Err(holder) = SHOWING.compare_exchange(0, own, Ordering::SeqCst, Ordering::SeqCst) {
+        if holder == own {
+            // The signal came while this core waits for the proxy, just below: it looks again there.
+            return;
+        }
+        platform::get().relax();
+    }
+    while STALE.swap(false, Ordering::SeqCst) {
+        show_all();
+    }
+    SHOWING.store(0, Ordering::SeqCst);
+}
+
+fn show_all() {
     let all: Vec<(i32, Arc<SignalFd>)> = OPEN.lock().iter().map(|(fd, which)| (*fd, Arc::clone(which))).collect();
     let pending = signal::pending_anywhere();
     for (fd, which) in all {

@@ -3,8 +3,8 @@
 //! What a program has reserved and not touched yet (stacks, `MAP_NORESERVE`, what was `PROT_NONE`) is not there to
 //! Linux, nor in page tables, until its kernel has filled it: whoever copies from or to there gets `EFAULT`, where on
 //! Linux the copy itself is a touch. So proxies ask each other: the one of the program that copies sends
-//! where, the one of the other passes it on to its kernel ([`Incoming::Fill`]), waits until that has seen to it, and says so.
-//! Then the copy is made again.
+//! where, the one of the other passes it on to its kernel ([`Incoming::Fill`]), waits until that has seen to it,
+//! and says so. Then the copy is made again.
 //!
 //! They meet at sockets in the abstract name space (unix(7)), which end with their processes and are found by
 //! the number of the program's process. Only the same user is listened to. A process of Linux that is in no
